@@ -1,0 +1,1 @@
+"""The lab: real systemd machines with a real Kubernetes control plane on one Linux box."""
