@@ -51,7 +51,14 @@ class UsageError(KubehaError):
 
 
 class HostError(KubehaError):
-    """A node could not be asked: SSH, sudo, Python or the connection failed."""
+    """A node could not be asked, or refused: SSH, sudo, Python, the connection or a file.
+
+    `kind` is a word for programs ("refused", "host-key-changed", "stale", ...); see `host`.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", node: str = "", kind: str = "") -> None:
+        super().__init__(message, hint=hint, node=node)
+        self.kind = kind
 
 
 class RolloutFailed(KubehaError):

@@ -1,0 +1,41 @@
+"""Main program on a node: reads one request, carries it out, answers.
+
+Request: a JSON object with `op` and what that operation takes, preceded by its length in bytes
+and a newline. Answer: JSON lines, any number of {"event": ...}, then one {"result": ...} or
+{"error": {"kind": ..., "message": ...}}. The end of standard input means that the operator is gone.
+"""
+
+import importlib
+import signal
+import sys
+import traceback
+
+from kubeha.node.wire import Refused, Wire
+
+# Operation -> the modules it needs, in the order of their imports; the last one has `OPERATION`s.
+OPERATIONS = {
+    "collect": ("process", "collect"),
+    "observe": ("process", "collect", "look"),
+    "run": ("process", "run"),
+    "write": ("files",),
+    "remove": ("files",),
+    "probe": ("probe",),
+    "sample": ("http", "sample"),
+}
+
+
+def main() -> None:
+    """Answer one request; always ends with a result or an error."""
+    # A hang-up ends nothing: the end of standard input is what counts. A handler, for programs
+    # started from here would inherit SIG_IGN.
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
+    wire = Wire(sys.stdin.buffer, sys.stdout)
+    request = wire.request()
+    operation = request.pop("op")
+    module = importlib.import_module("kubeha.node." + OPERATIONS[operation][-1])
+    try:
+        wire.send({"result": getattr(module, operation)(wire, **request)})
+    except Refused as refusal:
+        wire.send({"error": {"kind": refusal.kind, "message": str(refusal)}})
+    except Exception:
+        wire.send({"error": {"kind": "bug", "message": traceback.format_exc()}})

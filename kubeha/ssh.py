@@ -1,0 +1,242 @@
+"""Opening SSH connections, and saying what is wrong when one cannot be opened.
+
+Rule for the SSH configuration: where it gives the node's name a HostName (`Host m1` with
+`HostName 203.0.113.5`), the node is reached as `ssh m1` would reach it; otherwise as `ssh ADDRESS`
+would, with the address of the cluster file. The configuration is the cluster file's `ssh.config`,
+or ~/.ssh/config if there is one. Host keys are verified in every case: StrictHostKeyChecking and
+`UserKnownHostsFile none` cannot switch that off.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from kubeha.errors import HostError
+from kubeha.model import Cluster, Node, Ssh
+
+# A silent peer is given up after about 15 s.
+_KEEPALIVE_INTERVAL = 5
+_KEEPALIVE_COUNT = 3
+_USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_GLOBAL_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a node is reached: what the cluster file and the SSH configuration make of it."""
+
+    node: Node
+    name: str  # What the SSH configuration is asked for.
+    host: str  # What is connected to.
+    port: int
+    user: str
+    config: tuple[str, ...]
+    known_hosts: bytes
+    known_as: str
+    known_files: tuple[str, ...]
+    proxied: bool
+
+    @property
+    def login(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.user}@{host}:{self.port}"
+
+
+class _Client(asyncssh.SSHClient):
+    """Remembers the host key that was offered and not known."""
+
+    offered: asyncssh.SSHKey | None = None
+
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        self.offered = key
+        return False
+
+
+def target(cluster: Cluster, node: Node) -> Target:
+    """Work out how to reach a node; the node's own `ssh` settings win over the cluster's."""
+    own = node.ssh or Ssh()
+    paths = _config_paths(own.config or cluster.ssh.config, node.name)
+    address = str(node.address)
+    name = node.name if _options(node, paths, node.name).get("Hostname") else address
+    config = _options(node, paths, name)
+    host = str(config.get("Hostname", address))
+    files = _known_hosts_files(config)
+    return Target(
+        node=node,
+        name=name,
+        host=host,
+        port=own.port or cluster.ssh.port or _as_port(config.get("Port")),
+        user=own.user or cluster.ssh.user or str(config.get("User", "root")),
+        config=paths,
+        known_hosts=b"\n".join(_content(file) for file in files) or b"\n",
+        known_as=str(config.get("HostKeyAlias") or host),
+        known_files=tuple(str(file) for file in files),
+        proxied=bool(config.get("ProxyCommand") or config.get("ProxyJump")),
+    )
+
+
+@asynccontextmanager
+async def open_connection(
+    to: Target, timeout: float
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A connection to the node, closed at the end. Raises HostError; `timeout` in seconds."""
+    client = _Client()
+    try:
+        async with asyncio.timeout(timeout):
+            connection = await asyncssh.connect(
+                to.name,
+                to.port,
+                username=to.user,
+                config=list(to.config),
+                known_hosts=to.known_hosts,
+                client_factory=lambda: client,
+                password_auth=False,
+                kbdint_auth=False,
+                keepalive_interval=_KEEPALIVE_INTERVAL,
+                keepalive_count_max=_KEEPALIVE_COUNT,
+                login_timeout=timeout,
+            )
+    except (OSError, asyncssh.Error, ValueError) as error:
+        raise explain(to, error, client.offered, timeout) from error
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def explain(
+    to: Target, error: Exception, offered: asyncssh.SSHKey | None, timeout: float
+) -> HostError:
+    """The HostError for a connection that could not be opened."""
+    if isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.KeyExchangeFailed):
+        return _host_key(to, error, offered)
+    if isinstance(error, asyncssh.PermissionDenied):
+        return _error(
+            to, "permission-denied", f"permission denied for {to.login}: no key was accepted",
+            f"add your public key to ~/.ssh/authorized_keys of {to.user} there, "
+            "or name the right key with IdentityFile in the SSH configuration",
+        )  # fmt: skip
+    if isinstance(error, asyncssh.Error):
+        return _error(
+            to, "closed", f"no SSH with {to.login}: {error.reason or 'the connection was closed'}",
+            "see whether the ProxyCommand works by itself" if to.proxied
+            else "see whether this is the port of an SSH server, and its log",
+        )  # fmt: skip
+    if isinstance(error, OSError):
+        return _network(to, error, timeout)
+    return _error(to, "ssh-config", f"SSH cannot be set up: {error}", _config_hint(to))
+
+
+def _network(to: Target, error: OSError, timeout: float) -> HostError:
+    if isinstance(error, ConnectionRefusedError):
+        return _error(
+            to, "refused", f"connection refused by {to.host} port {to.port}",
+            "see that sshd runs there and listens on this port",
+        )  # fmt: skip
+    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+        return _error(
+            to, "timeout", f"no answer from {to.host} port {to.port} within {timeout:g} s",
+            "see that the machine is up and that no firewall is in between",
+        )  # fmt: skip
+    if isinstance(error, socket.gaierror):
+        return _error(
+            to, "dns", f"the name {to.host} cannot be resolved",
+            f"correct HostName for {to.name} in the SSH configuration",
+        )  # fmt: skip
+    if error.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH):
+        return _error(
+            to, "unreachable", f"{to.host} is unreachable: {error.strerror}",
+            "see that the machine is up and that there is a route to it",
+        )  # fmt: skip
+    words = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    return _error(to, "ssh-config", f"SSH cannot be set up: {words}", _config_hint(to))
+
+
+def _host_key(to: Target, error: Exception, offered: asyncssh.SSHKey | None) -> HostError:
+    """Unknown and changed keys are different stories, and so is a revoked one."""
+    port = to.port if to.port != 22 else None
+    trusted, authorities, *_ = asyncssh.match_known_hosts(to.known_hosts, to.known_as, "", port)
+    files = " or ".join(to.known_files or _USER_KNOWN_HOSTS[:1])
+    shown = f" ({offered.get_fingerprint()})" if offered else ""
+    name = to.known_as if port is None else f"[{to.known_as}]:{port}"
+    if "revoked" in str(error):
+        return _error(to, "host-key-revoked", f"the host key of {name} is revoked", f"see {files}")
+    if trusted or authorities:
+        return _error(
+            to, "host-key-changed", f"the host key of {name} has changed{shown}",
+            "somebody may be in between; if the machine was installed anew: "
+            f"ssh-keygen -R '{name}' -f {files}",
+        )  # fmt: skip
+    scan = f"-p {to.port} " if port else ""
+    return _error(
+        to, "host-key-unknown", f"the host key of {name} is not known{shown}",
+        f"compare it with the machine's own, then: ssh-keyscan {scan}{to.host} >> "
+        f"{to.known_files[0] if to.known_files else _USER_KNOWN_HOSTS[0]}",
+    )  # fmt: skip
+
+
+def _error(to: Target, kind: str, message: str, hint: str) -> HostError:
+    return HostError(message, hint=hint, node=to.node.name, kind=kind)
+
+
+def _config_hint(to: Target) -> str:
+    return f"see {to.config[0]}" if to.config else "see the keys in ~/.ssh"
+
+
+def _config_paths(path: str | None, node: str) -> tuple[str, ...]:
+    if path is None:
+        default = Path("~/.ssh/config").expanduser()
+        return (str(default),) if default.is_file() else ()
+    chosen = Path(path).expanduser()
+    if not chosen.is_file():
+        raise HostError(
+            f"SSH cannot be set up: {chosen}: no such file",
+            hint="correct ssh.config in the cluster file",
+            node=node,
+            kind="ssh-config",
+        )
+    return (str(chosen),)
+
+
+def _options(node: Node, paths: tuple[str, ...], name: str) -> Any:
+    """What the SSH configuration says about `name`; no key is loaded for that."""
+    try:
+        options = asyncssh.SSHClientConnectionOptions(
+            host=name, config=list(paths), client_keys=None, agent_path=None, known_hosts=b"\n"
+        )
+    except (OSError, ValueError) as error:
+        raise HostError(
+            f"SSH cannot be set up: {error}",
+            hint=f"see {paths[0]}" if paths else "see ~/.ssh",
+            node=node.name,
+            kind="ssh-config",
+        ) from error
+    return options.config
+
+
+def _as_port(value: object) -> int:
+    return value if isinstance(value, int) else 22
+
+
+def _known_hosts_files(config: Any) -> tuple[Path, ...]:
+    """The files that ssh itself would read, without those that are not there."""
+    user = config.get("UserKnownHostsFile", _USER_KNOWN_HOSTS)
+    system = config.get("GlobalKnownHostsFile", _GLOBAL_KNOWN_HOSTS)
+    files = (Path(name).expanduser() for name in (*user, *system))
+    return tuple(file for file in files if file.is_file())
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
