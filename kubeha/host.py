@@ -123,6 +123,28 @@ class Host:
 
         return Completed(**await self._ask("run", request, timeout=timeout, on_event=on_event))
 
+    async def arp_probe(
+        self,
+        interface: str,
+        address: str,
+        *,
+        count: int = 3,
+        timeout: float = 1.0,
+        sender: str | None = None,
+    ) -> tuple[str, ...]:
+        """MAC addresses that answer for an address on the wire: ARP for IPv4, NDP for IPv6.
+
+        A node never sees itself: ask from another one. The question takes `timeout` seconds.
+        """
+        request = {
+            "interface": interface,
+            "address": address,
+            "count": count,
+            "timeout": timeout,
+            "sender": sender,
+        }
+        return tuple(await self._ask("probe", request, timeout=timeout))
+
     async def _ask(
         self,
         operation: str,
