@@ -1,0 +1,41 @@
+"""Where kubeha's files are on a load balancer node. The only place that knows."""
+
+# Files that apply writes.
+HAPROXY_CONFIG = "/etc/haproxy/haproxy.cfg"
+CA_FILE = "/etc/haproxy/kube-ca.pem"
+KEEPALIVED_CONFIG = "/etc/keepalived/keepalived.conf"
+HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/10-kubeha.conf"
+KEEPALIVED_DROP_IN = "/etc/systemd/system/keepalived.service.d/10-kubeha.conf"
+KEEPALIVED_ENV = "/etc/kubeha/keepalived.env"
+TMPFILES = "/etc/tmpfiles.d/kubeha.conf"
+ADMIN_SCRIPT = "/usr/local/libexec/kubeha/haproxy-admin"
+HOLDER_SCRIPT = "/usr/local/libexec/kubeha/holder"
+WRITTEN = (
+    HAPROXY_CONFIG,
+    CA_FILE,
+    KEEPALIVED_CONFIG,
+    HAPROXY_DROP_IN,
+    KEEPALIVED_DROP_IN,
+    KEEPALIVED_ENV,
+    TMPFILES,
+    ADMIN_SCRIPT,
+    HOLDER_SCRIPT,
+)
+
+# What apply notes for the next apply: digests of the files that the services were last given, and
+# copies of foreign files that were replaced, under their own paths.
+APPLIED = "/var/lib/kubeha/applied"
+KEPT = "/var/lib/kubeha/kept"
+# Where new settings wait for their program's judgement.
+STAGE = "/run/kubeha-stage"
+
+# State that the node itself keeps; DRAIN_FILE survives a reboot.
+RUN_DIRECTORY = "/run/kubeha"
+HAPROXY_FILE = "/run/kubeha/haproxy"
+HOLDER_FILE = "/run/kubeha/holder"
+SERVER_STATE_FILE = "/run/kubeha/servers"
+DRAIN_FILE = "/etc/kubeha/drain"
+
+# Made by HAProxy and keepalived.
+ADMIN_SOCKET = "/run/haproxy/admin.sock"
+KEEPALIVED_JSON = "/run/keepalived/keepalived.json"

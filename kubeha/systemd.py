@@ -1,0 +1,54 @@
+"""systemd: drop-ins for both services, tmpfiles.d, the environment file.
+
+No sysctl is set: HAProxy is bound to any address, so no ip_nonlocal_bind; the VIP has a host
+prefix, so no promote_secondaries; arp_ignore and friends would change what other programs on the
+node (CNI plugins, IPVS) count on.
+"""
+
+from kubeha import paths
+from kubeha.model import Cluster
+from kubeha.templates import fill
+
+# Checks, listeners, the admin socket, log sockets, and the old process's during a reload.
+DESCRIPTORS_BESIDE_CONNECTIONS = 1000
+
+
+def render_haproxy_drop_in(cluster: Cluster) -> str:
+    """What haproxy.service gets on top of the package's unit."""
+    return fill(
+        "haproxy-drop-in.conf.j2",
+        nofile=2 * cluster.haproxy.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS,
+        tmpfiles=paths.TMPFILES,
+        haproxy_file=paths.HAPROXY_FILE,
+        admin_script=paths.ADMIN_SCRIPT,
+    )
+
+
+def render_keepalived_drop_in(cluster: Cluster, *, interface: str) -> str:
+    """What keepalived.service gets on top of the package's unit."""
+    return fill(
+        "keepalived-drop-in.conf.j2",
+        env_file=paths.KEEPALIVED_ENV,
+        tmpfiles=paths.TMPFILES,
+        interface=interface,
+        vip=str(cluster.endpoint.vip),
+        prefix=cluster.endpoint.vip.max_prefixlen,
+        holder_file=paths.HOLDER_FILE,
+    )
+
+
+def render_tmpfiles() -> str:
+    """tmpfiles.d: the files under /run/kubeha with values that are safe until services write."""
+    return fill(
+        "tmpfiles.conf.j2",
+        run_directory=paths.RUN_DIRECTORY,
+        haproxy_file=paths.HAPROXY_FILE,
+        holder_file=paths.HOLDER_FILE,
+        state_file=paths.SERVER_STATE_FILE,
+        drain_file=paths.DRAIN_FILE,
+    )
+
+
+def render_env() -> str:
+    """keepalived's command line options."""
+    return fill("keepalived.env.j2")
