@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 # In the order in which an operator meets them.
-VERBS: tuple[str, ...] = ()
+VERBS: tuple[str, ...] = ("lab",)
 
 for _verb in VERBS:
     importlib.import_module(f"kubeha.cli.{_verb}").register(app)

@@ -1,0 +1,50 @@
+"""Switching machines on and off."""
+
+import shlex
+import sys
+import time
+
+from kubeha.errors import LabError
+from kubeha.lab import cgroup, network
+from kubeha.lab.lab import Lab
+from kubeha.lab.machine import Machine
+from kubeha.lab.process import run
+
+# Its own session, so that Ctrl-C in the terminal which started it is none of its business.
+_DETACHED = 'echo $$ > "$0/cgroup.procs" && log=$1 && shift && exec "$@" >>"$log" 2>&1 </dev/null'
+
+
+def on(lab: Lab, machine: Machine) -> None:
+    """Start the machine's supervisor, if the machine is off; does not wait for the boot."""
+    if cgroup.pids(machine.group):
+        return
+    log = lab.logs.resolve() / f"{machine.name}.supervisor"
+    # -P: what lies in the current directory must not shadow the standard library.
+    supervisor = [sys.executable, "-P", "-m", "kubeha.lab.supervisor"]
+    command = [*supervisor, str(lab.directory.resolve()), machine.name]
+    if cgroup.systemd_runs_here():
+        shell = f"exec {shlex.join(command)} >>{shlex.quote(str(log))} 2>&1"
+        unit = [f"--unit={machine.unit}", "--collect", "--property=Delegate=yes", "--quiet"]
+        run(["systemd-run", *unit, "sh", "-c", shell])
+        return
+    own = machine.group / "supervisor"
+    cgroup.create(own)
+    run(["setsid", "--fork", "sh", "-c", _DETACHED, str(own), str(log), *command])
+
+
+def off(lab: Lab, machine: Machine) -> None:
+    """Cut the power. The cable goes first: a dying kernel would still send FINs and ARP answers."""
+    if not cgroup.pids(machine.group):
+        return
+    network.set_link(lab, machine, up=False)
+    cgroup.kill(machine.running_group)
+    wait_until_off(machine)
+
+
+def wait_until_off(machine: Machine, timeout: float = 30.0) -> None:
+    """Wait (seconds) until the machine and its supervisor are gone."""
+    deadline = time.monotonic() + timeout
+    while left := cgroup.pids(machine.group):
+        if time.monotonic() > deadline:
+            raise LabError(f"still runs: processes {left}", node=machine.name)
+        time.sleep(0.02)
