@@ -28,7 +28,9 @@ def require() -> None:
             "the lab needs root: it makes namespaces, mounts and control groups",
             hint="run it as root (sudo), in a checkout or a directory of root's",
         )
-    missing = {program: package for program, package in PROGRAMS.items() if not _found(program)}
+    # A root shell made by `su` has the user's PATH, without the places of these programs.
+    os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+    missing = {each: package for each, package in PROGRAMS.items() if not shutil.which(each)}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         raise LabError(
@@ -38,10 +40,6 @@ def require() -> None:
     if "overlay" not in Path("/proc/filesystems").read_text() and not _load("overlay"):
         raise LabError("this kernel has no overlay file system", hint="modprobe overlay")
     cgroup.mount_point()
-
-
-def _found(program: str) -> bool:
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
 
 
 def _load(module: str) -> bool:

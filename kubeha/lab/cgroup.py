@@ -44,7 +44,7 @@ def pids(group: Path) -> list[int]:
     """Process ids in the group and below; empty when there is no such group."""
     found: list[int] = []
     for directory, _, _ in os.walk(group):
-        with suppress(FileNotFoundError, OSError):
+        with suppress(OSError):
             found += map(int, (Path(directory) / "cgroup.procs").read_text().split())
     return found
 
@@ -67,12 +67,18 @@ def remove(group: Path) -> None:
             Path(directory).rmdir()
 
 
+def is_frozen(group: Path) -> bool:
+    """Whether everything in the group is stopped; False when there is no such group."""
+    with suppress(OSError):
+        return "frozen 1" in (group / "cgroup.events").read_text().splitlines()
+    return False
+
+
 def freeze(group: Path, frozen: bool, timeout: float = 5.0) -> None:
     """Stop every process of the group where it stands (or let it go on), and wait until it is."""
     (group / "cgroup.freeze").write_text("1" if frozen else "0")
-    wanted = f"frozen {int(frozen)}"
     deadline = time.monotonic() + timeout
-    while wanted not in (group / "cgroup.events").read_text().splitlines():
+    while is_frozen(group) != frozen:
         if time.monotonic() > deadline:
-            raise LabError(f"{group} is not at '{wanted}' after {timeout:g} s")
+            raise LabError(f"{group} is not {'frozen' if frozen else 'thawed'} after {timeout:g} s")
         time.sleep(0.01)

@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ def up(request: Request, progress: Progress) -> Lab:
     """
     box.require()
     directory = place(request.name)
-    with locked(directory, progress):
+    with interruptible(), locked(directory, progress):
         _clear_leftovers(directory, progress)
         base = image.base(request.release, progress)
         directory.mkdir(parents=True)
@@ -87,9 +88,8 @@ def up(request: Request, progress: Progress) -> Lab:
             (directory / "ready").touch()
         except BaseException as reason:
             progress("cleaning up")
-            _save_journals(lab)
-            Journal(directory).clean()
-            _keep_only_logs(lab, isinstance(reason, Exception))
+            with undisturbed():
+                _undo(lab, keep_logs=isinstance(reason, Exception))
             raise
     return lab
 
@@ -102,7 +102,7 @@ def down(directory: Path, progress: Progress) -> None:
     box.require()
     if not directory.is_dir():
         load(directory)
-    with locked(directory, progress):
+    with locked(directory, progress), undisturbed():
         Journal(directory).clean()
         shutil.rmtree(directory)
 
@@ -206,8 +206,10 @@ def _make(lab: Lab, base: Path, progress: Progress) -> None:
         _make_disk(machine, base)
         access.give_identity(lab, machine)
         power.on(lab, machine)
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(lambda machine: wait_until_up(lab, machine, progress), lab.machines))
+    # They boot side by side, so that waiting for one after the other takes no longer; and a
+    # thread that waits could not be interrupted by Ctrl-C.
+    for machine in lab.machines:
+        wait_until_up(lab, machine, progress)
 
 
 def _traces(machine: Machine) -> list[Entry]:
@@ -246,8 +248,20 @@ def _clear_leftovers(directory: Path, progress: Progress) -> None:
     shutil.rmtree(directory)
 
 
-def _save_journals(lab: Lab) -> None:
-    """The machines' own journals, for whoever wants to know why it failed."""
+def _undo(lab: Lab, *, keep_logs: bool) -> None:
+    """Take away a lab that did not come to be."""
+    if keep_logs:
+        save_journals(lab)
+    Journal(lab.directory).clean()
+    for path in lab.directory.iterdir():
+        if path != lab.logs:
+            path.unlink()
+    if not keep_logs:
+        shutil.rmtree(lab.directory)
+
+
+def save_journals(lab: Lab) -> None:
+    """The machines' own journals into the lab's logs, for whoever wants to know why it failed."""
     for machine in lab.machines:
         if (machine.root / "var/log/journal").is_dir():
             read = ["journalctl", f"--directory={machine.root}/var/log/journal", "--no-pager"]
@@ -255,10 +269,25 @@ def _save_journals(lab: Lab) -> None:
             (lab.logs / f"{machine.name}.journal").write_text(journal)
 
 
-def _keep_only_logs(lab: Lab, keep: bool) -> None:
-    if not keep:
-        shutil.rmtree(lab.directory)
-        return
-    for path in lab.directory.iterdir():
-        if path != lab.logs:
-            path.unlink()
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Cleaning up is not interrupted by a second Ctrl-C."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A polite kill and a terminal that closes are an interruption like Ctrl-C."""
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,6 +4,7 @@ A machine is a value (names and places); what it is doing is asked of the kernel
 started by a supervisor of its own (`supervisor`), which boots it again when it reboots.
 """
 
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -90,6 +91,8 @@ class Machine:
         leader = self.leader()
         if leader is None:
             raise LabError("is powered off", hint=f"kubeha lab boot {self.name}", node=self.name)
+        if cgroup.is_frozen(self.running_group):
+            raise LabError("is frozen", hint=f"kubeha lab heal {self.name}", node=self.name)
         group = self.running_group / "exec"
         cgroup.create(group)
         environment = [f"PATH={PATH}", "HOME=/root", "LC_ALL=C.UTF-8"]
@@ -101,11 +104,15 @@ class Machine:
         return ["sh", "-c", _JOIN, str(group), "nsenter", f"--target={leader}", *spaces, *inside]
 
     def state(self) -> str:
-        """What its systemd says of itself (running, degraded, starting, ...), or 'off'."""
+        """What its systemd says of itself (running, degraded, starting, ...), 'off' or 'frozen'."""
+        if self.leader() is None:
+            return "off"
+        if cgroup.is_frozen(self.running_group):
+            return "frozen"
         try:
             done = self.execute(["systemctl", "is-system-running"], timeout=5, check=False)
         except LabError as error:
-            return "off" if self.leader() is None else error.message
+            return "off" if self.leader() is None else f"unknown: {error.message}"
         return done.stdout.strip() or done.stderr.strip()
 
     def wait_until_up(self, timeout: float = 60.0) -> str:
@@ -131,7 +138,12 @@ class Machine:
 
 
 def _is_init(pid: int) -> bool:
-    """Whether the process is PID 1 of a namespace below this one (proc(5), NSpid)."""
+    """Whether the process is PID 1 of a namespace below this one (proc(5), NSpid), and systemd.
+
+    Before it is systemd it is still systemd-nspawn and may see this box's root file system.
+    """
+    if not os.readlink(f"/proc/{pid}/exe").endswith("/systemd/systemd"):
+        return False
     status = Path(f"/proc/{pid}/status").read_text()
     numbers = next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[1:]
     return len(numbers) > 1 and numbers[-1] == "1"

@@ -18,6 +18,9 @@ from kubeha.lab.machine import Machine
 REBOOT = 133
 # For VRRP: addresses and raw packets, real-time scheduling, locked memory.
 CAPABILITIES = "CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYS_NICE,CAP_IPC_LOCK"
+# What systemd gives itself where it may (bump_rlimit_nofile); inside it may not, and this box's
+# own limit can be far lower.
+OPEN_FILES = "1024:1048576"
 _ENVIRONMENT = {
     # Otherwise /proc/sys/net is read-only inside, and every sysctl there silently fails.
     "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
@@ -44,6 +47,7 @@ def nspawn(machine: Machine) -> list[str]:
         "--timezone=off",
         "--console=pipe",
         f"--capability={CAPABILITIES}",
+        f"--rlimit=RLIMIT_NOFILE={OPEN_FILES}",
         # Every machine sees the one copy of the Kubernetes servers, which the box then has in
         # memory only once.
         f"--bind-ro={programs_directory()}:{SHARED_PROGRAMS}",
