@@ -1,5 +1,9 @@
 """HAProxy: renders its configuration. Knows nothing of keepalived."""
 
+import csv
+import io
+from dataclasses import dataclass
+
 from kubeha.model import Cluster, Node
 from kubeha.paths import ADMIN_SOCKET, CA_FILE, SERVER_STATE_FILE
 from kubeha.templates import fill
@@ -56,3 +60,52 @@ def render_admin_script() -> str:
 
 def _bracketed(server: Node) -> str:
     return f"[{server.address}]" if server.address.version == 6 else str(server.address)
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """One API server as one HAProxy sees it (management guide, section 9.1, `show stat`)."""
+
+    name: str
+    status: str
+    check_status: str
+    check_code: str
+    last_check: str
+
+    @property
+    def up(self) -> bool:
+        """'UP', 'UP 1/3' (going down) and 'no check' count; DOWN, MAINT and DRAIN do not."""
+        return self.status.startswith(("UP", "no check"))
+
+    @property
+    def evidence(self) -> str:
+        words = (self.name, self.status, self.check_status, self.check_code, self.last_check)
+        return " ".join(word for word in words if word)
+
+
+def api_servers(text: str) -> tuple[ServerStatus, ...]:
+    """The API servers in the answer to `show stat`, without the fail-open backups.
+
+    CSV read by its header, for columns differ between versions. A check that is running has
+    "* " before its status.
+    """
+    rows = csv.DictReader(io.StringIO(text.lstrip("# ")))
+    return tuple(
+        ServerStatus(
+            name=row["svname"],
+            status=row.get("status") or "",
+            check_status=(row.get("check_status") or "").removeprefix("* "),
+            check_code=row.get("check_code") or "",
+            last_check=row.get("last_chk") or "",
+        )
+        for row in rows
+        if row.get("pxname") == BACKEND
+        and row.get("svname") not in (None, "FRONTEND", "BACKEND")
+        and row.get("bck") != "1"
+    )
+
+
+def parse_info(text: str) -> dict[str, str]:
+    """The answer to `show info`: Name: value lines."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, sign, value in pairs if sign}

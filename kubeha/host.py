@@ -5,12 +5,14 @@ round trip, and ends within a time that is known beforehand. A program that fail
 (`Completed`); HostError means that there is no answer, and its `kind` says why: refused, timeout,
 unreachable, dns, closed, permission-denied, host-key-unknown, host-key-changed, host-key-revoked,
 ssh-config; no-python, old-python, no-sudo, sudo-password, sudo-tty, wrong-password, not-started;
-lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only, file, probe.
+lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only, file, probe,
+bounds.
 """
 
 import asyncio
 import logging
 import shlex
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -20,6 +22,7 @@ import asyncssh
 
 from kubeha import ssh
 from kubeha.errors import HostError
+from kubeha.history import History, attempts_from, history
 from kubeha.model import Cluster, Node
 from kubeha.remote import (
     Collected,
@@ -29,6 +32,7 @@ from kubeha.remote import (
     FileRemoval,
     FileState,
     FileWrite,
+    SampleRequest,
 )
 from kubeha.session import Become, OnEvent, Session
 
@@ -145,6 +149,32 @@ class Host:
         }
         return tuple(await self._ask("probe", request, timeout=timeout))
 
+    async def sample(
+        self,
+        request: SampleRequest,
+        on_event: OnEvent | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> History:
+        """Be clients of the endpoint, from this node; returns all that they saw.
+
+        Ends after `request.duration`, or when `stop` is set; attempts under way are awaited.
+        """
+        rows: list[Sequence[Any]] = []
+        offsets: list[float] = []
+
+        def record(event: dict[str, Any]) -> None:
+            # The quickest message tells best what the node's clock was when.
+            offsets.append(time.time() - event["clock"])
+            rows.extend(event.get("attempts", ()))
+            if on_event is not None:
+                on_event(event)
+
+        wait = max((load.timeout for load in request.loads), default=0.0)
+        await self._ask(
+            "sample", asdict(request), timeout=request.duration + wait, on_event=record, stop=stop
+        )
+        return history(attempts_from(rows, min(offsets), self.node.name))
+
     async def _ask(
         self,
         operation: str,
@@ -152,6 +182,7 @@ class Host:
         *,
         timeout: float,
         on_event: OnEvent | None = None,
+        stop: asyncio.Event | None = None,
     ) -> Any:
         """One request to the program on the node; `timeout` is what the work itself may take."""
         limit = timeout + _OVERHEAD
@@ -159,7 +190,7 @@ class Host:
             async with asyncio.timeout(limit):
                 process = await self._connection.create_process(self._become.command, encoding=None)
                 session = Session(self.node.name, process, self._become)
-                return await session.ask({"op": operation, **request}, on_event)
+                return await session.ask({"op": operation, **request}, on_event, stop)
         except TimeoutError as error:
             message = f"no answer within {limit:g} s ({operation})"
             raise self._error("timeout", message) from error

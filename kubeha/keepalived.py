@@ -1,5 +1,8 @@
 """keepalived: renders its configuration. Knows nothing of HAProxy but the file that tells of it."""
 
+import json
+from dataclasses import dataclass
+
 from kubeha import paths, vrrp
 from kubeha.model import Cluster, Node
 from kubeha.templates import fill
@@ -40,3 +43,63 @@ def render_config(cluster: Cluster, node: Node, *, interface: str, vrid: int) ->
 def render_holder_script() -> str:
     """The script that keepalived runs at each change of state; see its own text."""
     return fill("holder.sh.j2", holder_file=paths.HOLDER_FILE)
+
+
+# Values of `state` in the JSON dump (include/vrrp.h of keepalived: VRRP_STATE_*).
+_STATES = {0: "INIT", 1: "BACKUP", 2: "MASTER", 3: "FAULT"}
+
+
+@dataclass(frozen=True)
+class VrrpState:
+    """What keepalived says of its virtual router; its word, not what the interface shows."""
+
+    state: str
+    priority: int
+    become_master: int
+    adverts_received: int
+
+
+def parse_state(text: str) -> VrrpState | None:
+    """Our instance in keepalived's JSON dump; None if it is not there or the text is none."""
+    try:
+        instances = json.loads(text)
+        found = next(each for each in instances if each["data"]["iname"] == INSTANCE)
+        data, stats = found["data"], found.get("stats", {})
+        return VrrpState(
+            state=_STATES.get(data["state"], f"unknown ({data['state']})"),
+            priority=int(data["effective_priority"]),
+            become_master=int(stats.get("become_master", 0)),
+            adverts_received=int(stats.get("advert_rcvd", 0)),
+        )
+    except (ValueError, KeyError, TypeError, StopIteration):
+        return None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a virtual router this one: nodes that differ in it do not speak to each other."""
+
+    vrid: int | None
+    version: str | None
+    interface: str | None
+    unicast: bool
+
+
+def identity(text: str) -> Identity:
+    """Identity of the first vrrp_instance in a keepalived.conf that kubeha wrote."""
+    values: dict[str, str] = {}
+    unicast = False
+    inside = False
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split("!", 1)[0].split()
+        inside = inside or words[:1] == ["vrrp_instance"]
+        if inside and len(words) >= 2:
+            values.setdefault(words[0], words[1])
+            unicast = unicast or words[0] == "unicast_peer"
+    vrid = values.get("virtual_router_id", "")
+    return Identity(
+        vrid=int(vrid) if vrid.isdigit() else None,
+        version=values.get("version"),
+        interface=values.get("interface"),
+        unicast=unicast,
+    )

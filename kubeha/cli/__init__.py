@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 # In the order in which an operator meets them.
-VERBS: tuple[str, ...] = ("lab",)
+VERBS: tuple[str, ...] = ("check", "plan", "apply", "verify", "status", "lab")
 
 for _verb in VERBS:
     importlib.import_module(f"kubeha.cli.{_verb}").register(app)

@@ -1,0 +1,109 @@
+"""Findings: the common currency of check, verify, status and lint."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """error: it does not hold or would do harm; warning: it holds, but; info: good to know."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: where, what, what to do, and what shows it."""
+
+    code: str
+    severity: Severity
+    node: str
+    message: str
+    fix: str
+    evidence: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        """The shape that scripts rely on (DESIGN section 5)."""
+        return {
+            "code": self.code,
+            "severity": self.severity.value,
+            "node": self.node,
+            "message": self.message,
+            "fix": self.fix,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What all findings of one code share. Codes are stable for ever, never used twice."""
+
+    code: str
+    severity: Severity
+    title: str
+
+    def at(self, node: str, message: str, fix: str, evidence: str = "") -> Finding:
+        """A finding of this kind on a node (or on the cluster, with an empty name)."""
+        return Finding(self.code, self.severity, node, message, fix, evidence.strip())
+
+
+_CATALOGUE: dict[str, Kind] = {}
+
+
+def _kind(code: str, severity: Severity, title: str) -> Kind:
+    assert code not in _CATALOGUE, code
+    _CATALOGUE[code] = Kind(code, severity, title)
+    return _CATALOGUE[code]
+
+
+def catalogue() -> tuple[Kind, ...]:
+    """Every kind of finding, by code."""
+    return tuple(_CATALOGUE[code] for code in sorted(_CATALOGUE))
+
+
+_E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
+
+# 1xx cluster file
+FILE_WARNING = _kind("KH101", _W, "the cluster file gives less than high availability")
+
+# 2xx node
+UNREACHABLE = _kind("KH201", _E, "a node cannot be asked")
+NO_SYSTEMD = _kind("KH202", _E, "a node does not run systemd")
+UNSUPPORTED_OS = _kind("KH203", _E, "kubeha cannot install packages on this distribution")
+PACKAGE_MISSING = _kind("KH204", _E, "keepalived or HAProxy is missing and may not be installed")
+FOREIGN_FILE = _kind("KH205", _E, "a configuration that kubeha did not write is in the way")
+DISK_FULL = _kind("KH206", _E, "too little disk space to install and configure")
+READ_ONLY = _kind("KH207", _E, "a directory that kubeha must write to is read-only")
+DRIFT = _kind("KH208", _W, "what is on the node is not what apply would put there")
+NOT_ENABLED = _kind("KH209", _E, "a service would not start at the next boot")
+
+# 3xx network and wire
+VIP_TAKEN = _kind("KH301", _E, "somebody else holds the VIP")
+VIP_NOT_ON_SUBNET = _kind("KH302", _E, "the VIP lies in no subnet of the node")
+PORT_TAKEN = _kind("KH303", _E, "the endpoint's port is in use by another program")
+VIP_UNANSWERED = _kind("KH304", _E, "the VIP does not answer on the wire")
+
+# 4xx VRRP
+NO_HOLDER = _kind("KH401", _E, "no node holds the VIP")
+TWO_HOLDERS = _kind("KH402", _E, "more than one node holds the VIP")
+KEEPALIVED_DOWN = _kind("KH403", _E, "keepalived does not run")
+STATE_MISMATCH = _kind("KH404", _E, "keepalived's word and the interface disagree")
+VRID_CHANGE = _kind("KH405", _E, "the virtual router id in the file is not the deployed one")
+FAULT = _kind("KH406", _E, "keepalived is in FAULT: this node cannot take the VIP")
+
+# 5xx HAProxy
+HAPROXY_DOWN = _kind("KH501", _E, "HAProxy does not run or does not answer")
+SERVER_DOWN = _kind("KH502", _W, "HAProxy sees an API server down")
+ALL_SERVERS_DOWN = _kind("KH503", _E, "HAProxy sees no ready API server")
+
+# 6xx Kubernetes
+API_UNHEALTHY = _kind("KH601", _W, "an API server is not ready")
+NO_CA = _kind("KH602", _W, "no cluster CA yet: API servers are checked by TCP only")
+ENDPOINT_DOWN = _kind("KH603", _E, "the endpoint does not answer")
+CERTIFICATE_NAME = _kind("KH604", _E, "the API server's certificate does not name the VIP")
+LEASE_STALE = _kind("KH605", _E, "a controller's Lease is missing or stale")
+READ_FAILED = _kind("KH606", _E, "an authenticated read through the endpoint failed")
+NOT_READ = _kind("KH607", _I, "no credentials: the authenticated read was not tried")
+CAS_DIFFER = _kind("KH608", _E, "control plane nodes do not share one CA")
+NO_API = _kind("KH609", _W, "no API server runs yet: the endpoint is deployed ahead of them")

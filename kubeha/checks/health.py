@@ -1,0 +1,308 @@
+"""Is it really highly available now? Judged from interfaces and answers, not from anyone's word."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from kubeha import haproxy, keepalived
+from kubeha.checks import finding as kinds
+from kubeha.checks import preflight
+from kubeha.checks.finding import Finding
+from kubeha.facts import Fetched
+from kubeha.world import (
+    API_READYZ,
+    CONTROLLERS,
+    ENDPOINT_READ,
+    ENDPOINT_READYZ,
+    ENDPOINT_VERSION,
+    LEASE,
+    World,
+)
+
+# Default --leader-elect-lease-duration of kube-controller-manager and kube-scheduler, in seconds.
+LEASE_DURATION = 15.0
+UNITS = {
+    "haproxy.service": kinds.HAPROXY_DOWN,
+    "keepalived.service": kinds.KEEPALIVED_DOWN,
+}
+
+
+def one_holder(world: World) -> Iterator[Finding]:
+    """Exactly one node has the VIP on an interface, whatever any keepalived believes."""
+    vip = world.cluster.endpoint.vip
+    holders = world.holders
+    if len(holders) > 1:
+        yield kinds.TWO_HOLDERS.at(
+            "",
+            f"{vip} is on {len(holders)} nodes at once: {', '.join(holders)}",
+            "see that protocol 112 passes between them in both directions; until then stop"
+            f" keepalived on all but one: systemctl stop keepalived (on {holders[-1]})",
+            ", ".join(f"{name}: {vip}" for name in holders),
+        )
+    elif not holders and not world.unreachable:
+        yield kinds.NO_HOLDER.at(
+            "",
+            f"{vip} is on no load balancer node",
+            "see why with: journalctl -u keepalived -u haproxy -n 50 (on each node)",
+        )
+    elif not holders:
+        lost = ", ".join(node.name for node in world.unreachable)
+        yield kinds.NO_HOLDER.at(
+            "",
+            f"{vip} is on no node that could be asked; {lost} could not be",
+            "make these nodes reachable, or look at the findings on the endpoint below",
+        )
+
+
+def on_the_wire(world: World) -> Iterator[Finding]:
+    """Other machines get an answer for the VIP, and only one."""
+    vip = world.cluster.endpoint.vip
+    heard: dict[str, list[str]] = {}
+    for node, macs in world.vip_answers.items():
+        for mac in macs:
+            heard.setdefault(mac, []).append(node)
+    evidence = "; ".join(f"{mac} heard by {', '.join(nodes)}" for mac, nodes in heard.items())
+    if world.vip_answers and not heard and world.holders:
+        yield kinds.VIP_UNANSWERED.at(
+            world.holders[0],
+            f"{vip} is on the interface of {world.holders[0]} but answers no ARP or NDP",
+            "look for arp_ignore, a filter or a link that is down on this node",
+            f"asked from {', '.join(world.vip_answers)}",
+        )
+    if len(heard) > 1:
+        yield kinds.VIP_TAKEN.at(
+            "",
+            f"{vip} is answered by {len(heard)} machines",
+            "find the machine with the other MAC address and take the VIP away from it",
+            evidence,
+        )
+
+
+def services(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        for name, kind in UNITS.items():
+            unit = facts.units.get(name)
+            if unit is None or not unit.active:
+                state = f"{unit.active_state} ({unit.sub_state})" if unit else "not installed"
+                yield kind.at(
+                    facts.name,
+                    f"{name} is {state}",
+                    f"journalctl -u {name} -n 30; then: systemctl start {name}, or kubeha apply",
+                )
+            elif not unit.enabled:
+                yield kinds.NOT_ENABLED.at(
+                    facts.name,
+                    f"{name} runs but is {unit.unit_file_state or 'not enabled'}",
+                    f"kubeha apply, or: systemctl enable {name}",
+                )
+
+
+def vrrp_state(world: World) -> Iterator[Finding]:
+    """keepalived's own word against the interface."""
+    for facts in world.load_balancers:
+        said = keepalived.parse_state(facts.keepalived_json or "")
+        holds = facts.holds(world.cluster.endpoint.vip)
+        if said is None or holds is None:
+            continue
+        if said.state == "FAULT":
+            yield kinds.FAULT.at(
+                facts.name,
+                "keepalived is in FAULT: this node does not take part in the election",
+                "see that HAProxy runs there and the interface is up: systemctl status haproxy",
+            )
+        if (said.state == "MASTER") != holds:
+            seen = "is" if holds else "is not"
+            yield kinds.STATE_MISMATCH.at(
+                facts.name,
+                f"keepalived says {said.state}, but the VIP {seen} on the interface",
+                "systemctl restart keepalived; then look for refused addresses in its journal",
+            )
+
+
+def haproxy_servers(world: World) -> Iterator[Finding]:
+    """HAProxy's view of every API server, on every load balancer node."""
+    for facts in world.load_balancers:
+        unit = facts.units.get("haproxy.service")
+        if unit is None or not unit.active:
+            continue
+        if facts.haproxy_stat is None:
+            yield kinds.HAPROXY_DOWN.at(
+                facts.name,
+                "HAProxy runs but does not answer on its admin socket",
+                "systemctl restart haproxy",
+            )
+            continue
+        servers = haproxy.api_servers(facts.haproxy_stat)
+        down = [server for server in servers if not server.up]
+        if servers and len(down) == len(servers):
+            yield kinds.ALL_SERVERS_DOWN.at(
+                facts.name,
+                "HAProxy sees no ready API server; it passes connections to any that accepts them",
+                "see the findings on the API servers",
+                "; ".join(server.evidence for server in down),
+            )
+            continue
+        for server in down:
+            yield kinds.SERVER_DOWN.at(
+                facts.name,
+                f"HAProxy has taken API server {server.name} out: {server.status}",
+                f"see whether kube-apiserver runs on {server.name}",
+                server.evidence,
+            )
+
+
+def api_servers(world: World) -> Iterator[Finding]:
+    """Every API server itself, asked on its own node. None at all: bootstrap, one finding."""
+    asked = [(f, f.fetched[API_READYZ]) for f in world.control_plane if API_READYZ in f.fetched]
+    sick = [(facts, answer) for facts, answer in asked if not _alive(answer)]
+    if asked and len(sick) == len(asked) and all(a.error_kind == "refused" for _, a in sick):
+        yield kinds.NO_API.at(
+            "",
+            "no API server listens on any control plane node yet",
+            "start the control plane (kubeadm init with this endpoint), then: kubeha apply",
+        )
+        return
+    for facts, answer in sick:
+        yield kinds.API_UNHEALTHY.at(
+            facts.name,
+            f"the API server is not ready: {answer.reason}",
+            "journalctl -u kube-apiserver, or: crictl logs of the kube-apiserver container",
+            answer.body.strip().replace("\n", " ")[:300],
+        )
+
+
+def _alive(answer: Fetched) -> bool:
+    """401 is an answer of a healthy server with --anonymous-auth=false."""
+    return answer.status in (200, 401)
+
+
+def endpoint(world: World) -> Iterator[Finding]:
+    """The endpoint as seen from every node and every client node."""
+    where = f"{world.cluster.endpoint.vip}:{world.cluster.endpoint.port}"
+    for facts in world.everybody:
+        for key in (ENDPOINT_VERSION, ENDPOINT_READYZ):
+            answer = facts.fetched.get(key)
+            if answer is None or _alive(answer) or (key == ENDPOINT_READYZ and answer.error_kind):
+                continue
+            if answer.error_kind == "name":
+                yield kinds.CERTIFICATE_NAME.at(
+                    facts.name,
+                    f"the certificate behind {where} does not name {world.cluster.endpoint.vip}",
+                    "kubeadm: add the VIP to certSANs in the ClusterConfiguration, remove"
+                    " apiserver.crt and apiserver.key, run: kubeadm init phase certs apiserver"
+                    " --config FILE; else issue it anew with this IP among its SANs",
+                    answer.error,
+                )
+                continue
+            yield kinds.ENDPOINT_DOWN.at(
+                facts.name,
+                f"https://{where}{'/version' if key == ENDPOINT_VERSION else '/readyz'}"
+                f" fails from here: {answer.reason}",
+                "see the findings on the VIP, HAProxy and the API servers",
+                answer.body.strip().replace("\n", " ")[:200],
+            )
+
+
+def authenticated_read(world: World) -> Iterator[Finding]:
+    """An etcd-backed read with the cluster's own credentials, from every node that tried."""
+    tried = [(f, f.fetched[ENDPOINT_READ]) for f in world.everybody if ENDPOINT_READ in f.fetched]
+    for facts, answer in tried:
+        if answer.status != 200:
+            yield kinds.READ_FAILED.at(
+                facts.name,
+                f"reading a namespace through the endpoint fails: {answer.reason}",
+                "if /readyz is fine, look at etcd and at the credentials in the kubeconfig",
+                answer.body.strip()[:200],
+            )
+    if not tried and world.cas():
+        yield kinds.NOT_READ.at(
+            "",
+            f"no control plane node has {world.cluster.kubernetes.kubeconfig} to read with",
+            "set kubernetes.kubeconfig to an administrator's kubeconfig on the nodes",
+        )
+
+
+def leases(world: World) -> Iterator[Finding]:
+    """kube-controller-manager and kube-scheduler have a leader which is alive."""
+    for name in CONTROLLERS:
+        for facts in world.everybody:
+            answer = facts.fetched.get(LEASE + name)
+            if answer is None:
+                continue
+            reason = lease_problem(answer)
+            if reason:
+                yield kinds.LEASE_STALE.at(
+                    "",
+                    f"{name}: {reason}",
+                    f"see whether {name} runs with --leader-elect on the control plane nodes",
+                )
+
+
+def lease_holder(answer: Fetched) -> str | None:
+    """Who leads, as the Lease names it (`m1_<uuid>`): the part before the underscore."""
+    try:
+        identity = json.loads(answer.body)["spec"]["holderIdentity"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(identity).rsplit("_", 1)[0] if identity else None
+
+
+def lease_problem(answer: Fetched) -> str:
+    """Why the Lease shows no living leader, or the empty string.
+
+    Its age is taken against the API server's own Date header, so our clock does not matter.
+    """
+    if answer.status == 404:
+        return "there is no Lease: it has never led"
+    if answer.status != 200:
+        return f"its Lease cannot be read: {answer.reason}"
+    age = lease_age(answer)
+    if age is None:
+        return "its Lease has no renew time"
+    if age > LEASE_DURATION:
+        return f"its Lease was last renewed {age:.0f} s ago by {lease_holder(answer) or 'nobody'}"
+    return ""
+
+
+def lease_age(answer: Fetched) -> float | None:
+    """Seconds since the last renewal; the Date header has whole seconds, so about 1 s coarse."""
+    try:
+        renewed = datetime.fromisoformat(json.loads(answer.body)["spec"]["renewTime"])
+        now = parsedate_to_datetime(answer.date)
+    except (ValueError, KeyError, TypeError):
+        return None
+    return max(0.0, (now.astimezone(UTC) - renewed.astimezone(UTC)).total_seconds())
+
+
+CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
+    preflight.unreachable,
+    one_holder,
+    on_the_wire,
+    services,
+    vrrp_state,
+    haproxy_servers,
+    api_servers,
+    endpoint,
+    authenticated_read,
+    leases,
+    preflight.cluster_ca,
+)
+
+
+def health(world: World) -> tuple[Finding, ...]:
+    """Every finding on the running endpoint, in the order of the checks."""
+    return tuple(finding for check in CHECKS for finding in check(world))
+
+
+def drift(changed: Mapping[str, Sequence[str]]) -> tuple[Finding, ...]:
+    """Nodes where apply would have something to do: node -> paths of files that differ."""
+    return tuple(
+        kinds.DRIFT.at(
+            node,
+            "this node is not as the cluster file says",
+            "see what differs with kubeha plan, put it right with kubeha apply",
+            ", ".join(paths),
+        )
+        for node, paths in changed.items()
+    )

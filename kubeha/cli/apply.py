@@ -1,0 +1,115 @@
+"""`kubeha apply`: check, plan, confirm, staged rollout, verify."""
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from kubeha.cli import options
+
+if TYPE_CHECKING:
+    from kubeha.cli.preparation import Prepared
+    from kubeha.model import Cluster
+    from kubeha.observe import Fleet
+
+
+def register(app: typer.Typer) -> None:
+    app.command("apply")(apply)
+
+
+def apply(
+    context: typer.Context,
+    yes: bool = typer.Option(False, "-y", "--yes", help="Do not ask before changing anything."),
+    adopt: bool = typer.Option(
+        False, "--adopt", help="Replace configuration that kubeha did not write; a copy is kept."
+    ),
+    no_diff: bool = typer.Option(False, "--no-diff", help="Leave the files' contents out."),
+    ask_become_pass: bool = options.AskBecomePass,
+) -> None:
+    """Check, plan, ask, then roll out node by node and verify."""
+    from kubeha.cli.cluster_file import load
+
+    cluster = load(context)
+    password = options.become_password(ask_become_pass)
+    raise typer.Exit(asyncio.run(_apply(cluster, password, yes=yes, adopt=adopt, diff=not no_diff)))
+
+
+async def _apply(
+    cluster: "Cluster", password: str | None, *, yes: bool, adopt: bool, diff: bool
+) -> int:
+    from kubeha.cli import output as out
+    from kubeha.cli.preparation import prepare
+    from kubeha.errors import ExitCode
+    from kubeha.observe import open_fleet
+    from kubeha.report import findings_text, plan_text
+
+    nodes = (*cluster.nodes, *cluster.clients)
+    async with open_fleet(cluster, nodes, become_password=password) as fleet:
+        prepared = await prepare(cluster, fleet, adopt=adopt)
+        if prepared.findings:
+            out.stderr().print(findings_text(prepared.findings))
+        refuse(prepared)
+        assert prepared.plan is not None
+        out.show(plan_text(prepared.plan, diff=diff))
+        if not prepared.plan.empty:
+            if not yes and not _confirmed(cluster.cluster):
+                out.stderr().print("Nothing was changed.")
+                return ExitCode.USAGE
+            await roll_out(cluster, fleet, prepared)
+        return await _verify(cluster, fleet)
+
+
+def refuse(prepared: "Prepared") -> None:
+    """Raises before anything is touched if preflight speaks against it."""
+    from kubeha.cli.preparation import Refused
+    from kubeha.errors import HostError
+
+    lost = prepared.world.unreachable
+    balancers = {node.name for node in prepared.world.cluster.nodes}
+    gone = [node for node in lost if node.name in balancers]
+    if gone:
+        raise HostError(
+            f"{', '.join(node.name for node in gone)} cannot be asked; nothing was touched",
+            hint="make every node reachable, then run kubeha apply again",
+        )
+    errors = [found for found in prepared.errors if found.node not in {n.name for n in lost}]
+    if errors or prepared.plan is None:
+        codes = ", ".join(sorted({found.code for found in errors}))
+        raise Refused(
+            f"preflight found errors ({codes}); nothing was touched",
+            hint="do what each finding says, then run kubeha apply again",
+        )
+
+
+def _confirmed(cluster: str) -> bool:
+    """Ask on the terminal; without one, only --yes goes on."""
+    from kubeha.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "cannot ask for confirmation: standard input is not a terminal",
+            hint="review the plan above, then use: kubeha apply --yes",
+        )
+    return typer.confirm(f"Apply this plan to {cluster}?", err=True)
+
+
+async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> None:
+    """Carry out the plan, telling each step."""
+    from kubeha.cli import output as out
+    from kubeha.rollout import Rollout
+
+    assert prepared.plan is not None
+    await Rollout(cluster, prepared.plan, fleet, prepared.facts, out.progress).run()
+
+
+async def _verify(cluster: "Cluster", fleet: "Fleet") -> int:
+    """Look at the whole once more: the rollout's own gates are not the last word."""
+    from kubeha.cli import output as out
+    from kubeha.cli.verdict import exit_code
+    from kubeha.cli.verify import examine
+    from kubeha.report import status_view
+
+    world, findings = await examine(cluster, fleet)
+    out.show(status_view(world, findings))
+    return exit_code(world, findings)

@@ -1,0 +1,53 @@
+"""`kubeha plan`: what apply would change, and in which order."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from kubeha.cli import options
+
+if TYPE_CHECKING:
+    from kubeha.cli.preparation import Prepared
+    from kubeha.model import Cluster
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan")(plan)
+
+
+def plan(
+    context: typer.Context,
+    output: str = options.Output,
+    exit_code: bool = typer.Option(False, "--exit-code", help="Exit with 1 if there are changes."),
+    no_diff: bool = typer.Option(False, "--no-diff", help="Leave the files' contents out."),
+    ask_become_pass: bool = options.AskBecomePass,
+) -> None:
+    """Show what apply would change: per node, a diff for each file, and the order."""
+    from kubeha.cli import output as out
+    from kubeha.cli.cluster_file import load
+    from kubeha.errors import ExitCode
+    from kubeha.report import findings_text, plan_json, plan_text
+
+    as_json = options.output(output)
+    cluster = load(context)
+    prepared = asyncio.run(_prepare(cluster, options.become_password(ask_become_pass)))
+    if prepared.findings:
+        out.stderr().print(findings_text(prepared.findings))
+    if prepared.plan is None:
+        raise typer.Exit(ExitCode.UNKNOWN if prepared.world.unreachable else ExitCode.DOES_NOT_HOLD)
+    if as_json:
+        out.show_json(plan_json(prepared.plan))
+    else:
+        out.show(plan_text(prepared.plan, diff=not no_diff))
+    if exit_code and not prepared.plan.empty:
+        raise typer.Exit(ExitCode.DOES_NOT_HOLD)
+
+
+async def _prepare(cluster: "Cluster", password: str | None) -> "Prepared":
+    from kubeha.cli.preparation import prepare
+    from kubeha.observe import open_fleet
+
+    nodes = (*cluster.nodes, *cluster.clients)
+    async with open_fleet(cluster, nodes, become_password=password) as fleet:
+        return await prepare(cluster, fleet)

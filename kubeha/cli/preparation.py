@@ -1,0 +1,48 @@
+"""What check, plan and apply do alike: look at everything, judge it, make the plan."""
+
+from dataclasses import dataclass
+
+from kubeha.checks import finding as kinds
+from kubeha.checks.finding import Finding, Severity
+from kubeha.checks.preflight import preflight
+from kubeha.errors import ExitCode, KubehaError
+from kubeha.facts import NodeFacts
+from kubeha.model import Cluster
+from kubeha.observe import Fleet, survey
+from kubeha.plan import Plan, make_plan, wanted
+from kubeha.world import World
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The observed world, what speaks against an apply, and the plan where one can be made."""
+
+    world: World
+    findings: tuple[Finding, ...]
+    plan: Plan | None
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        return tuple(found for found in self.findings if found.severity is Severity.ERROR)
+
+    @property
+    def facts(self) -> dict[str, NodeFacts]:
+        return {facts.name: facts for facts in self.world.load_balancers}
+
+
+async def prepare(cluster: Cluster, fleet: Fleet, *, adopt: bool = False) -> Prepared:
+    """One look at all nodes, and what follows from it. Changes nothing."""
+    world = await survey(cluster, fleet, full=True, listen=True)
+    findings = preflight(world)
+    if adopt:
+        findings = tuple(found for found in findings if found.code != kinds.FOREIGN_FILE.code)
+    desired = wanted(world)
+    complete = len(desired) == len(cluster.load_balancer_nodes) == len(world.load_balancers)
+    facts = {facts.name: facts for facts in world.load_balancers}
+    return Prepared(world, findings, make_plan(cluster, desired, facts) if complete else None)
+
+
+class Refused(KubehaError):
+    """Preflight found what speaks against an apply; nothing was touched."""
+
+    exit_code = ExitCode.DOES_NOT_HOLD

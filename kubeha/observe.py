@@ -1,0 +1,232 @@
+"""Look at all nodes at once: {node: NodeFacts | Unreachable}.
+
+What is asked is decided here, what it means in `facts`. One round trip a node, all in parallel.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kubeha import kubeconfig, paths
+from kubeha.errors import HostError
+from kubeha.facts import NodeFacts, Observed, Unreachable, node_facts, parse_fetched
+from kubeha.host import Host, connect
+from kubeha.model import Cluster, Node
+from kubeha.remote import Command, Credentials
+from kubeha.world import (
+    API_READYZ,
+    API_VERSION,
+    CONTROLLERS,
+    ENDPOINT_READ,
+    ENDPOINT_READYZ,
+    ENDPOINT_VERSION,
+    LEASE,
+    World,
+)
+
+FETCH_TIMEOUT = 3.0
+UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,InvocationID"
+PACKAGE_LINE = "${Package}\t${Version}\t${db:Status-Abbrev}\n"
+
+QUICK = {
+    "addresses": Command(("ip", "-j", "address", "show")),
+    "units": Command(
+        ("systemctl", "show", "-p", UNIT_PROPERTIES, "haproxy.service", "keepalived.service")
+    ),
+    "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE, "haproxy", "keepalived")),
+}
+FULL = {
+    **QUICK,
+    "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE)),
+    "conffiles": Command(("dpkg-query", "-W", "-f", "${Conffiles}\n", "haproxy", "keepalived")),
+    "listeners": Command(("ss", "-H", "-l", "-n", "-t", "-p")),
+    "free": Command(("df", "-P", "-B1", "/", "/etc", "/var")),
+}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Open connections to the nodes that answered, and why the others did not."""
+
+    hosts: Mapping[str, Host]
+    unreachable: Mapping[str, Unreachable] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def open_fleet(
+    cluster: Cluster,
+    nodes: Iterable[Node],
+    *,
+    become_password: str | None = None,
+    timeout: float = 10.0,
+) -> AsyncIterator[Fleet]:
+    """Connect to all nodes at once; a node that does not answer is told, not raised."""
+    async with AsyncExitStack() as stack:
+
+        async def enter(node: Node) -> Host | Unreachable:
+            try:
+                opening = connect(cluster, node, become_password=become_password, timeout=timeout)
+                return await stack.enter_async_context(opening)
+            except HostError as error:
+                return Unreachable(node.name, error.message, error.hint)
+
+        wanted = tuple(nodes)
+        opened = await asyncio.gather(*(enter(node) for node in wanted))
+        pairs = list(zip(wanted, opened, strict=True))
+        yield Fleet(
+            {node.name: host for node, host in pairs if isinstance(host, Host)},
+            {node.name: lost for node, lost in pairs if isinstance(lost, Unreachable)},
+        )
+
+
+async def observe(
+    cluster: Cluster, fleet: Fleet, *, full: bool = False, only: Iterable[str] | None = None
+) -> dict[str, Observed]:
+    """Facts of every node of the fleet (or of `only` some).
+
+    `full` also reads the files that kubeha writes, all packages, listeners and free space: what
+    plan and check need. Without it, what status needs, as fast as possible.
+    """
+    names = set(only) if only is not None else None
+    hosts = [host for name, host in fleet.hosts.items() if names is None or name in names]
+    seen = await asyncio.gather(*(look(cluster, host, full=full) for host in hosts))
+    found: dict[str, Observed] = {facts.name: facts for facts in seen}
+    lost = {n: why for n, why in fleet.unreachable.items() if names is None or n in names}
+    return {**found, **lost}
+
+
+async def look(cluster: Cluster, host: Host, *, full: bool) -> Observed:
+    """One node, in one round trip; a connection that breaks makes it Unreachable."""
+    files = ["/etc/os-release", cluster.kubernetes.ca]
+    files += [paths.DRAIN_FILE]
+    if full:
+        files += [*paths.WRITTEN, paths.APPLIED, cluster.kubernetes.kubeconfig]
+    try:
+        seen = await host.observe(FULL if full else QUICK, files, questions(cluster, host.node))
+    except HostError as error:
+        return Unreachable(host.node.name, error.message, error.hint)
+    return node_facts(host.node.name, seen)
+
+
+def questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
+    """What node/look.py is asked, by the roles that the node has."""
+    asks: dict[str, dict[str, Any]] = {"fetch": endpoint_questions(cluster)}
+    names = {each.name for each in cluster.load_balancer_nodes}
+    if node.name in names:
+        asks["socket"] = {
+            "stat": {"path": paths.ADMIN_SOCKET, "line": "show stat", "timeout": 2.0},
+            "info": {"path": paths.ADMIN_SOCKET, "line": "show info", "timeout": 2.0},
+        }
+        asks["keepalived"] = {"state": {"timeout": 2.0}}
+    if node.name in {each.name for each in cluster.control_plane}:
+        asks["fetch"].update(api_questions(cluster, node))
+    return asks
+
+
+def endpoint_questions(cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """/readyz and /version through VIP and port, the certificate checked against the VIP."""
+    ask = {
+        "address": str(cluster.endpoint.vip),
+        "port": cluster.endpoint.port,
+        "ca_files": [paths.CA_FILE, cluster.kubernetes.ca],
+        "timeout": FETCH_TIMEOUT,
+    }
+    return {
+        ENDPOINT_READYZ: {**ask, "path": "/readyz"},
+        ENDPOINT_VERSION: {**ask, "path": "/version"},
+    }
+
+
+def api_questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
+    """/readyz and /version of the node's own API server, past the load balancer.
+
+    Every API server's certificate names `kubernetes`; not all name the node's address.
+    """
+    ask = {
+        "address": str(node.address),
+        "port": cluster.api_port,
+        "ca_files": [cluster.kubernetes.ca],
+        "server_name": "kubernetes",
+        "timeout": FETCH_TIMEOUT,
+    }
+    return {
+        API_READYZ: {**ask, "path": "/readyz"},
+        API_VERSION: {**ask, "path": "/version"},
+    }
+
+
+async def survey(cluster: Cluster, fleet: Fleet, *, full: bool, listen: bool = False) -> World:
+    """The observed world: all nodes and client nodes; `listen`: also ask who answers for the VIP."""
+    seen = await observe(cluster, fleet, full=full)
+    names = {node.name for node in cluster.nodes}
+    nodes = {name: facts for name, facts in seen.items() if name in names}
+    clients = {name: facts for name, facts in seen.items() if name not in names}
+    answers = await listen_for_vip(cluster, fleet, nodes) if listen else {}
+    return World(cluster, nodes, clients, answers)
+
+
+async def listen_for_vip(
+    cluster: Cluster, fleet: Fleet, facts: Mapping[str, Observed]
+) -> dict[str, tuple[str, ...]]:
+    """Ask by ARP or NDP from every node that does not hold the VIP who has it: node -> MACs."""
+    vip = cluster.endpoint.vip
+
+    async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...]]:
+        return name, await fleet.hosts[name].arp_probe(interface, str(vip))
+
+    asking = [
+        ask(name, interface)
+        for name, seen in facts.items()
+        if name in fleet.hosts and isinstance(seen, NodeFacts) and not seen.holds(vip)
+        if (interface := seen.interface_for(vip))
+    ]
+    return dict(await asyncio.gather(*asking))
+
+
+async def read_with_credentials(cluster: Cluster, fleet: Fleet, world: World) -> World:
+    """The same world with answers to authenticated questions through the endpoint.
+
+    Each node uses the kubeconfig that it has itself: no secret travels from one node to another.
+    The Leases are read once, from the first node that has a kubeconfig.
+    """
+    path = cluster.kubernetes.kubeconfig
+    leases_from = next((f.name for f in world.everybody if f.text_of(path)), None)
+
+    async def ask(facts: NodeFacts) -> NodeFacts:
+        credentials = kubeconfig.parse(facts.text_of(path) or "")
+        if credentials is None:
+            return facts
+        asks = authenticated_questions(cluster, credentials, leases=facts.name == leases_from)
+        answers = (await fleet.hosts[facts.name].observe({}, (), {"fetch": asks})).answers["fetch"]
+        new = {key: parse_fetched(answer) for key, answer in answers.items()}
+        return replace(facts, fetched={**facts.fetched, **new})
+
+    asked = await asyncio.gather(*(ask(facts) for facts in world.everybody))
+    new = {facts.name: facts for facts in asked}
+    return replace(
+        world,
+        nodes={name: new.get(name, seen) for name, seen in world.nodes.items()},
+        clients={name: new.get(name, seen) for name, seen in world.clients.items()},
+    )
+
+
+def authenticated_questions(
+    cluster: Cluster, credentials: Credentials, *, leases: bool
+) -> dict[str, dict[str, Any]]:
+    """A read that goes to etcd, and who leads, through the endpoint."""
+    ask = {
+        "address": str(cluster.endpoint.vip),
+        "port": cluster.endpoint.port,
+        "ca": credentials.ca,
+        "certificate": credentials.certificate,
+        "key": credentials.key,
+        "token": credentials.token,
+        "timeout": FETCH_TIMEOUT,
+    }
+    paths_of = {ENDPOINT_READ: "/api/v1/namespaces/default"}
+    if leases:
+        where = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases"
+        paths_of |= {LEASE + name: f"{where}/{name}" for name in CONTROLLERS}
+    return {key: {**ask, "path": where} for key, where in paths_of.items()}

@@ -1,0 +1,261 @@
+"""Desired + observed -> what to change on which node, in which order. Pure.
+
+Invariant: at every moment of the rollout at least one node that was healthy before it is left
+untouched, so the endpoint has somewhere to live.
+
+Order: at first deployment the primary comes first, so that it holds the VIP before anybody could
+contend for it. At every later change the holder comes last: all others carry the new state and
+are known to be healthy before the VIP has to move.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kubeha import keepalived, paths
+from kubeha.desired import DesiredFile, DesiredNode, Site, desired_node
+from kubeha.facts import NodeFacts
+from kubeha.model import Cluster
+from kubeha.remote import FileState
+from kubeha.templates import MARK
+from kubeha.vrrp import derived_vrid
+from kubeha.world import World, is_ours
+
+HAPROXY = "haproxy.service"
+KEEPALIVED = "keepalived.service"
+
+
+class Reaction(StrEnum):
+    """What a service has to do for its new files to take effect; the strongest one wins."""
+
+    NONE = "none"
+    RELOAD = "reload"
+    RESTART = "restart"
+    START = "start"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One file: what is there (None: nothing) and what shall be.
+
+    `keep`: a copy of what is replaced stays on the node, because kubeha did not write it.
+    """
+
+    before: FileState | None
+    after: DesiredFile
+    keep: bool
+
+    @property
+    def path(self) -> str:
+        return self.after.path
+
+    @property
+    def text_before(self) -> str | None:
+        return self.before.content if self.before else None
+
+
+@dataclass(frozen=True)
+class ServiceChange:
+    """What happens to one service, and why."""
+
+    unit: str
+    reaction: Reaction
+    enable: bool
+    reason: str
+
+    @property
+    def empty(self) -> bool:
+        return self.reaction is Reaction.NONE and not self.enable
+
+
+@dataclass(frozen=True)
+class NodeChange:
+    """All that is to be done on one node."""
+
+    node: str
+    install: tuple[str, ...]
+    files: tuple[FileChange, ...]
+    services: tuple[ServiceChange, ...]
+    unmask: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        quiet = all(service.empty for service in self.services)
+        return quiet and not (self.install or self.files or self.unmask)
+
+    def service(self, unit: str) -> ServiceChange:
+        return next(service for service in self.services if service.unit == unit)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Changes in the order in which they are carried out; nodes without a change are left out."""
+
+    cluster: str
+    vip: str
+    first: bool
+    holder: str | None
+    changes: tuple[NodeChange, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.changes
+
+
+def wanted(world: World) -> dict[str, DesiredNode]:
+    """What every load balancer node should have, in the order of the cluster file.
+
+    The interface is the one on the VIP's subnet, the CA that of the control plane nodes, and the
+    VRID: what the file says, else what is deployed, else what the VIP gives.
+    """
+    cluster, ca = world.cluster, world.ca()
+    vrid = cluster.vrrp.vrid or world.deployed_vrid() or derived_vrid(cluster.endpoint.vip)
+    desired = {}
+    for node in cluster.load_balancer_nodes:
+        facts = world.nodes[node.name]
+        named = node.interface or cluster.vrrp.interface
+        found = facts.interface_for(cluster.endpoint.vip) if isinstance(facts, NodeFacts) else None
+        if interface := named or found:
+            desired[node.name] = desired_node(cluster, node.name, Site(interface, vrid, ca))
+    return desired
+
+
+def make_plan(
+    cluster: Cluster, desired: Mapping[str, DesiredNode], facts: Mapping[str, NodeFacts]
+) -> Plan:
+    """The shortest way from what was seen to what is wanted."""
+    holder = next((n for n in desired if facts[n].holds(cluster.endpoint.vip)), None)
+    first = holder is None and not any(_serves(facts[name]) for name in desired)
+    order = sorted(desired, key=lambda name: (name == holder, _rank(cluster, name)))
+    changes = (change_node(desired[name], facts[name]) for name in order)
+    return Plan(
+        cluster=cluster.cluster,
+        vip=str(cluster.endpoint.vip),
+        first=first,
+        holder=holder,
+        changes=tuple(change for change in changes if not change.empty),
+    )
+
+
+def _serves(facts: NodeFacts) -> bool:
+    unit = facts.units.get(KEEPALIVED)
+    return unit is not None and unit.active
+
+
+def _rank(cluster: Cluster, name: str) -> int:
+    return [node.name for node in cluster.load_balancer_nodes].index(name)
+
+
+def change_node(desired: DesiredNode, facts: NodeFacts) -> NodeChange:
+    """What one node lacks."""
+    install = tuple(name for name in desired.packages if name not in facts.packages)
+    files = tuple(change for file in desired.files if (change := change_file(file, facts)))
+    services = tuple(change_service(unit, desired, facts, files) for unit in desired.units)
+    changed = install or files or any(not service.empty for service in services)
+    stamp = change_file(applied_file(desired), facts) if changed or _stale(desired, facts) else None
+    return NodeChange(
+        node=desired.name,
+        install=install,
+        files=(*files, stamp) if stamp else files,
+        services=services,
+        unmask=tuple(u for u in desired.units if u in facts.units and facts.units[u].masked),
+    )
+
+
+def change_file(file: DesiredFile, facts: NodeFacts) -> FileChange | None:
+    """None if content, mode and owner are already as wanted."""
+    state = facts.files.get(file.path)
+    if state is None or not state.exists:
+        return FileChange(None, file, keep=False)
+    there = (state.content, state.mode, state.owner, state.group)
+    if there == (file.content, file.mode, file.owner, file.group):
+        return None
+    return FileChange(state, file, keep=not is_ours(state.content))
+
+
+def change_service(
+    unit: str, desired: DesiredNode, facts: NodeFacts, files: Iterable[FileChange]
+) -> ServiceChange:
+    """The mildest reaction that makes every changed file of the service effective."""
+    seen = facts.units.get(unit)
+    enable = seen is None or not seen.enabled
+    if seen is None or not seen.active:
+        return ServiceChange(unit, Reaction.START, enable, "it does not run")
+    wanted = [(reaction(unit, change), change.path) for change in files]
+    restarts = [path for what, path in wanted if what is Reaction.RESTART]
+    reloads = [path for what, path in wanted if what is Reaction.RELOAD]
+    if restarts:
+        return ServiceChange(unit, Reaction.RESTART, enable, f"{', '.join(restarts)} changes")
+    if reloads:
+        return ServiceChange(unit, Reaction.RELOAD, enable, f"{', '.join(reloads)} changes")
+    if digest(unit, desired) != _applied(unit, facts):
+        reason = "an earlier apply was interrupted before the service took its files"
+        return ServiceChange(unit, Reaction.RESTART, enable, reason)
+    return ServiceChange(unit, Reaction.NONE, enable, "it has all it needs")
+
+
+def reaction(unit: str, change: FileChange) -> Reaction:
+    """How a service has to take one changed file.
+
+    A reload of HAProxy breaks nothing (facts: 0 of 11,491 connections), and keepalived reloads
+    most of its settings without an advertisement lost; its unit's drop-in and its command line
+    need a restart, and so do the settings that identify the virtual router.
+    """
+    path = change.path
+    if path in SETTINGS_OF[unit]:
+        if unit == KEEPALIVED and _identity(change.text_before) != _identity(change.after.content):
+            return Reaction.RESTART
+        return Reaction.RELOAD
+    if path in PROCESS_OF[unit]:
+        return Reaction.RESTART
+    return Reaction.NONE
+
+
+# Read again at a reload.
+SETTINGS_OF = {
+    HAPROXY: (paths.HAPROXY_CONFIG, paths.CA_FILE),
+    KEEPALIVED: (paths.KEEPALIVED_CONFIG,),
+}
+# Read only when the process starts.
+PROCESS_OF = {
+    HAPROXY: (paths.HAPROXY_DROP_IN,),
+    KEEPALIVED: (paths.KEEPALIVED_DROP_IN, paths.KEEPALIVED_ENV),
+}
+
+
+def _identity(text: str | None) -> keepalived.Identity | None:
+    """What makes it another virtual router: VRID, version, interface, way of sending."""
+    return None if text is None else keepalived.identity(text)
+
+
+def digest(unit: str, desired: DesiredNode) -> str:
+    """SHA-256 over the files that the service reads, with their paths."""
+    read = (*SETTINGS_OF[unit], *PROCESS_OF[unit])
+    state = hashlib.sha256()
+    for file in sorted(desired.files, key=lambda file: file.path):
+        if file.path in read:
+            state.update(f"{file.path}\0{len(file.content)}\0{file.content}".encode())
+    return state.hexdigest()
+
+
+def applied_file(desired: DesiredNode) -> DesiredFile:
+    """The note that kubeha leaves when a node's services have taken their files.
+
+    A rollout that was killed between a write and the reload is found by it.
+    """
+    lines = [f"{unit} {digest(unit, desired)}\n" for unit in sorted(desired.units)]
+    text = f"# {MARK}: what the running services were last given.\n" + "".join(lines)
+    return DesiredFile(paths.APPLIED, text, 0o644, "tells an interrupted apply apart")
+
+
+def _applied(unit: str, facts: NodeFacts) -> str | None:
+    for line in (facts.text_of(paths.APPLIED) or "").splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == unit:
+            return words[1]
+    return None
+
+
+def _stale(desired: DesiredNode, facts: NodeFacts) -> bool:
+    return any(digest(unit, desired) != _applied(unit, facts) for unit in desired.units)

@@ -1,0 +1,94 @@
+"""The observed world that checks judge, and the questions that many of them share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kubeha import keepalived, paths
+from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
+from kubeha.model import Cluster, Node
+from kubeha.templates import MARK
+
+# Names under which node/look.py's answers are kept in NodeFacts.fetched.
+API_READYZ = "api:readyz"
+API_VERSION = "api:version"
+ENDPOINT_READYZ = "endpoint:readyz"
+ENDPOINT_VERSION = "endpoint:version"
+ENDPOINT_READ = "endpoint:read"
+LEASE = "lease:"
+# Elected by Leases in kube-system.
+CONTROLLERS = ("kube-controller-manager", "kube-scheduler")
+
+
+@dataclass(frozen=True)
+class World:
+    """The cluster file beside everything that was seen, at one moment.
+
+    `vip_answers`: node -> MAC addresses that answer ARP or NDP for the VIP, as heard from there;
+    empty when nobody was asked to listen.
+    """
+
+    cluster: Cluster
+    nodes: Mapping[str, Observed]
+    clients: Mapping[str, Observed] = field(default_factory=dict)
+    vip_answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def unreachable(self) -> tuple[Unreachable, ...]:
+        both = (*self.nodes.values(), *self.clients.values())
+        return tuple(seen for seen in both if isinstance(seen, Unreachable))
+
+    def seen(self, nodes: tuple[Node, ...]) -> tuple[NodeFacts, ...]:
+        """Facts of those of the given nodes that could be asked, in the order given."""
+        found = (self.nodes.get(node.name) or self.clients.get(node.name) for node in nodes)
+        return tuple(facts for facts in found if isinstance(facts, NodeFacts))
+
+    @property
+    def load_balancers(self) -> tuple[NodeFacts, ...]:
+        return self.seen(self.cluster.load_balancer_nodes)
+
+    @property
+    def control_plane(self) -> tuple[NodeFacts, ...]:
+        return self.seen(self.cluster.control_plane)
+
+    @property
+    def everybody(self) -> tuple[NodeFacts, ...]:
+        return self.seen((*self.cluster.nodes, *self.cluster.clients))
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Names of the nodes on whose interfaces the VIP is, whatever keepalived says."""
+        vip = self.cluster.endpoint.vip
+        return tuple(facts.name for facts in self.load_balancers if facts.holds(vip))
+
+    def ca(self) -> str | None:
+        """The cluster CA, as the first control plane node that has one shows it."""
+        return next(iter(self.cas().values()), None)
+
+    def cas(self) -> dict[str, str]:
+        """node -> CA in PEM, for those control plane nodes that have one."""
+        path = self.cluster.kubernetes.ca
+        found = ((facts.name, facts.text_of(path)) for facts in self.control_plane)
+        return {name: text for name, text in found if text}
+
+    def deployed_vrid(self) -> int | None:
+        """The VRID of the first node whose keepalived.conf kubeha wrote."""
+        for facts in self.load_balancers:
+            text = facts.text_of(paths.KEEPALIVED_CONFIG)
+            if text is not None and is_ours(text):
+                return keepalived.identity(text).vrid
+        return None
+
+    def endpoint_answer(self) -> Fetched | None:
+        """A successful /version through the endpoint from anywhere, else any answer at all."""
+        answers = [
+            facts.fetched[ENDPOINT_VERSION]
+            for facts in self.everybody
+            if ENDPOINT_VERSION in facts.fetched
+        ]
+        good = [answer for answer in answers if answer.status == 200]
+        return next(iter(good or answers), None)
+
+
+def is_ours(text: str | None) -> bool:
+    """Did kubeha write this? Its mark is in the first lines of every file that it writes."""
+    return text is not None and any(MARK in line for line in text.split("\n", 3)[:3])
