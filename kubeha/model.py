@@ -138,6 +138,11 @@ AbsolutePath = Annotated[
 ]
 
 
+def is_interface(name: str) -> bool:
+    """Whether a name can be a network interface's."""
+    return re.fullmatch(INTERFACE, name) is not None
+
+
 class Frozen(BaseModel):
     """Strict and immutable; unknown keys are refused."""
 

@@ -1,6 +1,7 @@
 """The templates of the rendered files, and the one way to fill them in."""
 
 import re
+from dataclasses import dataclass
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,8 +10,17 @@ MARK = "Written by kubeha"
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:/@+,=-]*")
 
 
+@dataclass(frozen=True)
+class Quoted:
+    """A text that a template shows in double quotes."""
+
+    text: str
+
+
 def _harmless(value: object) -> object:
     """Refuse a value that could end its line or its word: the second fence after the model."""
+    if isinstance(value, Quoted):
+        return f'"{_harmless(value.text)}"'
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"a template needs text or a number, not {value!r}")
     if not _HARMLESS.fullmatch(str(value)):

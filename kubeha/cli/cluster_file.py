@@ -1,0 +1,44 @@
+"""Reads the cluster file that the command line names."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from kubeha.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kubeha.model import Cluster
+
+
+def load(context: typer.Context) -> "Cluster":
+    """The cluster of `-f FILE`; its warnings go to stderr.
+
+    Raises ConfigError with every problem, or the reason why the file cannot be read.
+    """
+    from kubeha.config import parse
+
+    name: str = context.obj["file"]
+    loaded = parse(read(name), name)
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return loaded.cluster
+
+
+def read(name: str) -> bytes:
+    """The file's bytes, at most a little more than a cluster file may have."""
+    from kubeha.config import LARGEST_FILE
+
+    try:
+        with open(name, "rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{name}: there is no such file",
+            hint="write one with: kubeha init --cluster NAME --vip ADDRESS m1=ADDRESS m2=ADDRESS "
+            "m3=ADDRESS, or name another with -f",
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"{name}: is a directory", hint="name the file in it with -f") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be read: {error.strerror}") from None
