@@ -51,6 +51,14 @@ def credentials(text: str, files: Mapping[str, str] | None = None) -> Credential
     return Credentials(pem["ca"], pem["certificate"], pem["key"], token.strip() if token else None)
 
 
+def parse(text: str) -> Credentials | None:
+    """The credentials of a kubeconfig that has all of them in itself, or None."""
+    try:
+        return credentials(text)
+    except KubeconfigError:
+        return None
+
+
 def _context(text: str) -> dict[str, dict[str, Any]]:
     """The cluster and the user of the current context."""
     try:
@@ -83,4 +91,6 @@ def _material(entry: dict[str, Any], name: str, files: Mapping[str, str]) -> str
     try:
         return base64.b64decode(str(inline), validate=True).decode("ascii")
     except (binascii.Error, UnicodeDecodeError) as error:
-        raise KubeconfigError(f"kubeconfig: {name}-data is not base64 of PEM", hint=_HINT) from error
+        raise KubeconfigError(
+            f"kubeconfig: {name}-data is not base64 of PEM", hint=_HINT
+        ) from error

@@ -53,10 +53,21 @@ class Session:
         self._buffer = b""
         self._stderr = bytearray()
         self._changed = asyncio.Event()
+        self._begun = asyncio.Event()
 
-    async def ask(self, request: dict[str, Any], on_event: OnEvent | None) -> Any:
-        """Send the request and return its result. Raises HostError."""
-        errors = asyncio.create_task(self._read_errors())
+    async def ask(
+        self,
+        request: dict[str, Any],
+        on_event: OnEvent | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> Any:
+        """Send the request and return its result; `stop` asks the node for an early end.
+
+        Raises HostError.
+        """
+        tasks = [asyncio.create_task(self._read_errors())]
+        if stop is not None:
+            tasks.append(asyncio.create_task(self._pass_on(stop)))
         try:
             if self._become.password is not None:
                 await self._become_root()
@@ -69,11 +80,18 @@ class Session:
             return await self._answer(on_event)
         finally:
             self._process.close()
-            errors.cancel()
+            for task in tasks:
+                task.cancel()
 
     def _send(self, request: dict[str, Any]) -> None:
         data = json.dumps(request, separators=(",", ":")).encode()
         self._process.stdin.write(program(request["op"]) + b"%d\n%s" % (len(data), data))
+
+    async def _pass_on(self, stop: asyncio.Event) -> None:
+        """Tell the node to stop, but not before it has read its request: it reads ahead."""
+        await self._begun.wait()
+        await stop.wait()
+        self._process.stdin.write(b"stop\n")
 
     async def _become_root(self) -> None:
         """Give sudo the password when it asks; it may also let us through without."""
@@ -148,6 +166,7 @@ class Session:
                 hint = "report this as a bug, with the output of --verbose"
                 raise self._error("bad-answer", f"not an answer: {words}", hint) from None
             if "event" in message:
+                self._begun.set()
                 if on_event is not None:
                     on_event(message)
             elif "error" in message:

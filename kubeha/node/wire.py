@@ -16,10 +16,15 @@ class Refused(Exception):
 
 
 class Wire:
-    """Reads the request, sends answers, and knows when the operator is gone (`gone` is set)."""
+    """Reads the request, sends answers, and knows what the operator does meanwhile.
+
+    `stop` is set when the operator says so (by any byte after the request), and with `gone`, which
+    is set when standard input ends.
+    """
 
     def __init__(self, source: BinaryIO, sink: TextIO) -> None:
         self.gone = threading.Event()
+        self.stop = threading.Event()
         self._source = source
         self._sink = sink
         self._lock = threading.Lock()
@@ -52,6 +57,7 @@ class Wire:
         descriptor = self._source.fileno()
         try:
             while os.read(descriptor, 4096):
-                pass
+                self.stop.set()
         finally:
             self.gone.set()
+            self.stop.set()
