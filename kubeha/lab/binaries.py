@@ -15,6 +15,8 @@ from kubeha.lab.process import run
 from kubeha.lab.releases import DEFAULT_VERSION, PROGRAMS, VERSION, Progress, ReleaseSite
 
 SERVERS = PROGRAMS[:3]
+# Where a machine sees programs_directory().
+SHARED_PROGRAMS = "/opt/kubernetes"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def obtain(source: str, progress: Progress) -> Binaries:
     match = VERSION.fullmatch(source)
     if match:
         return _released(f"v{source.removeprefix('v')}", progress)
-    if Path(source).is_dir():
+    if source and Path(source).is_dir():
         return _imported(Path(source).resolve(), progress)
     raise UsageError(
         f"--kubernetes {source}: neither a version nor a directory",

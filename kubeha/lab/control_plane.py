@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubeha.errors import LabError
 from kubeha.lab import etcd, pki
-from kubeha.lab.binaries import SERVERS, Binaries
+from kubeha.lab.binaries import SERVERS, SHARED_PROGRAMS, Binaries
 from kubeha.lab.control_plane_units import (
     API_PORT,
     CONTROLLERS,
@@ -25,8 +25,6 @@ from kubeha.lab.machine import Machine
 from kubeha.lab.pki import Authorities, Endpoint, NodeNames, SecretFile
 from kubeha.lab.releases import PROGRAMS, Progress
 
-# Where a machine sees the cache of programs, when it was booted with that directory.
-SHARED_PROGRAMS = "/opt/kubernetes"
 ETCD_TIMEOUT, READY_TIMEOUT = 60.0, 180.0  # seconds; two busy cores, three machines
 
 _UNIT_FILES = "etc/systemd/system"
@@ -43,7 +41,7 @@ class Site:
 
 def site(lab: Lab) -> Site:
     """The lab's site; its authorities are made when they are first asked for."""
-    directory = lab.directory / "pki"
+    directory = lab.store / "pki"
     authorities = pki.load_authorities(directory)
     if authorities is None:
         authorities = pki.new_authorities()
@@ -126,16 +124,26 @@ def readiness(machine: Machine) -> str:
 
 
 def ask(machine: Machine, path: str) -> str:
-    """The answer of the machine's own API server to an anonymous GET, or why there is none."""
-    server = f"https://{pki.host_port(machine.address, API_PORT)}"
-    anonymous = [
-        "--kubeconfig=/dev/null",
-        f"--server={server}",
-        "--certificate-authority=/etc/kubernetes/pki/ca.crt",
-        "--request-timeout=5s",
-    ]
-    done = machine.execute(["kubectl", *anonymous, "get", f"--raw={path}"], timeout=15, check=False)
-    return (done.stdout or done.stderr).strip()
+    """The answer of the machine's own API server to an anonymous GET, or why there is none.
+
+    The server's certificate is verified, against the machine's address.
+    """
+    url = f"https://{pki.host_port(machine.address, API_PORT)}{path}"
+    return machine.execute(["python3", "-c", _ASK, url], timeout=15, check=False).stdout.strip()
+
+
+# Python, for kubectl cannot be anonymous: without credentials it asks for a user's name.
+_ASK = """
+import ssl, sys, urllib.error, urllib.request
+context = ssl.create_default_context(cafile="/etc/kubernetes/pki/ca.crt")
+try:
+    answer = urllib.request.urlopen(sys.argv[1], context=context, timeout=5)
+    print(answer.read().decode())
+except urllib.error.HTTPError as error:
+    print(error.code, error.read().decode())
+except OSError as error:
+    print(error)
+"""
 
 
 def install_programs(machine: Machine, binaries: Binaries, names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from kubeha.errors import LabError
 from kubeha.lab.control_plane_units import ETCD_CLIENT_PORT, ETCD_DATA, Member
 from kubeha.lab.machine import Machine
 
+ADD_TIMEOUT = 60.0  # seconds
 _PKI = "/etc/kubernetes/pki"
 
 
@@ -51,9 +52,25 @@ def join(machines: tuple[Machine, ...], me: Machine) -> tuple[Member, ...]:
     if former is None or former.name:
         if former is not None:
             _etcdctl(through, "member", "remove", f"{former.id:x}")
-        _etcdctl(through, "member", "add", me.name, f"--peer-urls={mine.peer_url}")
+        _add(through, mine, time.monotonic() + ADD_TIMEOUT)
         listed = _members(through)
     return initial_cluster(listed, known)
+
+
+def _add(through: Machine, mine: Member, deadline: float) -> None:
+    """Add the member, as soon as the cluster agrees.
+
+    etcd refuses while any member has been connected for less than 5 s (its HealthInterval), so
+    the one which joins right after another has to wait, as with kubeadm.
+    """
+    while True:
+        try:
+            _etcdctl(through, "member", "add", mine.name, f"--peer-urls={mine.peer_url}")
+            return
+        except LabError as error:
+            if "unhealthy cluster" not in error.message or time.monotonic() > deadline:
+                raise
+        time.sleep(0.3)
 
 
 def listed_at(listed: Iterable[Listed], peer_url: str) -> Listed | None:

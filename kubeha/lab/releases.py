@@ -9,7 +9,6 @@ import http.client
 import os
 import platform
 import re
-import shutil
 import time
 import urllib.error
 import urllib.request
@@ -72,6 +71,7 @@ class ReleaseSite:
             with self._open(self.address(version, f"{PROGRAMS[0]}.sha256"), timeout=timeout):
                 return None
         except urllib.error.HTTPError as error:
+            error.close()
             return f"it answers {error.code} {error.reason}"
         except Unreachable as error:
             return str(error)
@@ -133,6 +133,7 @@ class ReleaseSite:
         try:
             answer = self._open(address, start=have)
         except urllib.error.HTTPError as error:
+            error.close()
             if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
             # Nothing is left to send: whole (or wrong, as the checksum then says).
@@ -193,7 +194,7 @@ def _chunks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
         raise Unreachable(_words(error)) from error
 
 
-def _words(reason: str | OSError) -> str:
+def _words(reason: str | BaseException) -> str:
     """A system error without its number."""
     return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
@@ -204,6 +205,7 @@ def _explained(address: str, version: str) -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
+        error.close()
         hint = f"the site answers {error.code} {error.reason}"
         if error.code == http.client.NOT_FOUND:
             hint = f"there is no Kubernetes {version} for this architecture: check the version"
@@ -218,8 +220,3 @@ def _explained(address: str, version: str) -> Iterator[None]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def forget_partial(directory: Path) -> None:
-    """Throw away what an interrupted download of `directory` left behind."""
-    shutil.rmtree(directory.with_name(f"{directory.name}.partial"), ignore_errors=True)
