@@ -4,6 +4,7 @@ What is asked is decided here, what it means in `facts`. One round trip a node, 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from kubeha.world import (
     LEASE,
     World,
 )
+
+log = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 3.0
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,InvocationID"
@@ -158,7 +161,7 @@ def api_questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
 
 
 async def survey(cluster: Cluster, fleet: Fleet, *, full: bool, listen: bool = False) -> World:
-    """The observed world: all nodes and client nodes; `listen`: also ask who answers for the VIP."""
+    """The observed world: all nodes and clients; `listen`: also ask who answers for the VIP."""
     seen = await observe(cluster, fleet, full=full)
     names = {node.name for node in cluster.nodes}
     nodes = {name: facts for name, facts in seen.items() if name in names}
@@ -195,7 +198,7 @@ async def read_with_credentials(cluster: Cluster, fleet: Fleet, world: World) ->
     leases_from = next((f.name for f in world.everybody if f.text_of(path)), None)
 
     async def ask(facts: NodeFacts) -> NodeFacts:
-        credentials = kubeconfig.parse(facts.text_of(path) or "")
+        credentials = await _credentials(fleet.hosts[facts.name], facts.text_of(path))
         if credentials is None:
             return facts
         asks = authenticated_questions(cluster, credentials, leases=facts.name == leases_from)
@@ -210,6 +213,20 @@ async def read_with_credentials(cluster: Cluster, fleet: Fleet, world: World) ->
         nodes={name: new.get(name, seen) for name, seen in world.nodes.items()},
         clients={name: new.get(name, seen) for name, seen in world.clients.items()},
     )
+
+
+async def _credentials(host: Host, text: str | None) -> Credentials | None:
+    """What the node's own kubeconfig holds or names; None if it has none that can be used."""
+    if not text:
+        return None
+    try:
+        named = kubeconfig.referenced(text)
+        files = (await host.collect({}, named)).files if named else {}
+        contents = {path: state.content or "" for path, state in files.items()}
+        return kubeconfig.credentials(text, contents)
+    except kubeconfig.KubeconfigError as error:
+        log.info("%s: %s", host.node.name, error)
+        return None
 
 
 def authenticated_questions(

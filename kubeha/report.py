@@ -252,14 +252,12 @@ def status_view(world: World, findings: tuple[Finding, ...]) -> RenderableType:
     end = data["endpoint"]
     holders = " and ".join(end["holders"]) or "nobody"
     good = end["reachable"] and len(end["holders"]) == 1
+    word = (
+        f"[green]answers {end['server_version'] or ''}[/green]" if good else "[red]not well[/red]"
+    )
     head = Text.from_markup(
-        f"[bold]{escape(data['cluster'])}[/bold]  "
-        f"endpoint [bold]{end['vip']}:{end['port']}[/bold]  held by [bold]{escape(holders)}[/bold]  "
-        + (
-            f"[green]answers {end['server_version'] or ''}[/green]"
-            if good
-            else "[red]not well[/red]"
-        )
+        f"[bold]{escape(data['cluster'])}[/bold]  endpoint [bold]{end['vip']}:{end['port']}[/bold]"
+        f"  held by [bold]{escape(holders)}[/bold]  {word}"
     )
     parts: list[RenderableType] = [head, _table(data)]
     if findings:

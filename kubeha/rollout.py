@@ -28,6 +28,7 @@ from kubeha.steps import (
     Step,
     Write,
     forward,
+    noteworthy,
     way_back,
 )
 
@@ -112,12 +113,12 @@ class Rollout:
                 await self._gate(change, step)
 
     async def _run(self, host: Host, step: Run) -> None:
-        line = (lambda text: self.progress(host.node.name, f"  {text}")) if step.verbose else None
         done = await host.run(
             step.argv,
             timeout=step.timeout,
             env={"DEBIAN_FRONTEND": "noninteractive", "APT_LISTCHANGES_FRONTEND": "none"},
-            on_line=line,
+            on_line=(lambda text: self._tell(host, text)) if step.verbose else None,
+            finish=step.verbose,
         )
         said = (done.stderr.strip() or done.stdout.strip())[-1500:]
         if step.tolerate:
@@ -131,6 +132,10 @@ class Rollout:
         ):
             why = done.error or f"exit status {done.status}"
             raise StepFailed(f"{step.title}: {why}: {said}", node=host.node.name)
+
+    def _tell(self, host: Host, line: str) -> None:
+        if noteworthy(line):
+            self.progress(host.node.name, f"  {line}")
 
     async def _write(self, host: Host, change: NodeChange, files: tuple[FileWrite, ...]) -> None:
         """Each file atomically, and only if it replaces what the plan has seen."""

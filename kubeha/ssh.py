@@ -10,6 +10,8 @@ or ~/.ssh/config if there is one. Host keys are verified in every case: StrictHo
 import asyncio
 import errno
 import socket
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -110,7 +112,16 @@ async def open_connection(
     try:
         yield connection
     finally:
+        proxy = connection.get_extra_info("subprocess")
         connection.close()
+        await _reaped(proxy)
+
+
+async def _reaped(process: subprocess.Popen[bytes] | None, timeout: float = 1.0) -> None:
+    """Let a ProxyCommand be reaped: asyncio complains about a child that outlives its loop."""
+    deadline = time.monotonic() + timeout
+    while process is not None and process.returncode is None and time.monotonic() < deadline:
+        await asyncio.sleep(0.005)
 
 
 def explain(

@@ -23,7 +23,12 @@ APT = 900.0
 
 @dataclass(frozen=True)
 class Run:
-    """A command on the node. `quiet`: it must print nothing (keepalived -t has no other word)."""
+    """A command on the node.
+
+    `quiet`: it must print nothing (keepalived -t has no other word). `tolerate`: its failure is
+    no failure. `verbose`: a package manager, whose noteworthy lines are shown as they come, and
+    which is left to finish if the operator goes away.
+    """
 
     title: str
     argv: tuple[str, ...]
@@ -31,6 +36,11 @@ class Run:
     quiet: bool = False
     tolerate: bool = False
     verbose: bool = False
+
+
+def noteworthy(line: str) -> bool:
+    """Is this line of apt-get worth showing? What is fetched and set up, and what goes wrong."""
+    return line.startswith(("Setting up ", "Removing ", "Purging ", "Err:", "E: ", "W: "))
 
 
 @dataclass(frozen=True)

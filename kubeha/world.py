@@ -64,6 +64,13 @@ class World:
         """The cluster CA, as the first control plane node that has one shows it."""
         return next(iter(self.cas().values()), None)
 
+    @property
+    def bootstrapping(self) -> bool:
+        """No CA and no API server anywhere: the endpoint is deployed ahead of the cluster."""
+        asked = [f.fetched[API_READYZ] for f in self.control_plane if API_READYZ in f.fetched]
+        refused = [answer.error_kind == "refused" for answer in asked]
+        return bool(refused) and all(refused) and not self.cas()
+
     def cas(self) -> dict[str, str]:
         """node -> CA in PEM, for those control plane nodes that have one."""
         path = self.cluster.kubernetes.ca

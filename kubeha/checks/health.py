@@ -22,6 +22,8 @@ from kubeha.world import (
 
 # Default --leader-elect-lease-duration of kube-controller-manager and kube-scheduler, in seconds.
 LEASE_DURATION = 15.0
+# HAProxy took the connection and had no server for it: all that can be seen before there is one.
+ACCEPTED = ("closed", "reset", "protocol")
 UNITS = {
     "haproxy.service": kinds.HAPROXY_DOWN,
     "keepalived.service": kinds.KEEPALIVED_DOWN,
@@ -134,7 +136,7 @@ def haproxy_servers(world: World) -> Iterator[Finding]:
             )
             continue
         servers = haproxy.api_servers(facts.haproxy_stat)
-        down = [server for server in servers if not server.up]
+        down = [server for server in servers if not server.up and not world.bootstrapping]
         if servers and len(down) == len(servers):
             yield kinds.ALL_SERVERS_DOWN.at(
                 facts.name,
@@ -153,10 +155,10 @@ def haproxy_servers(world: World) -> Iterator[Finding]:
 
 
 def api_servers(world: World) -> Iterator[Finding]:
-    """Every API server itself, asked on its own node. None at all: bootstrap, one finding."""
+    """Every API server itself, asked on its own node. While bootstrapping: one finding."""
     asked = [(f, f.fetched[API_READYZ]) for f in world.control_plane if API_READYZ in f.fetched]
     sick = [(facts, answer) for facts, answer in asked if not _alive(answer)]
-    if asked and len(sick) == len(asked) and all(a.error_kind == "refused" for _, a in sick):
+    if world.bootstrapping:
         yield kinds.NO_API.at(
             "",
             "no API server listens on any control plane node yet",
@@ -184,6 +186,8 @@ def endpoint(world: World) -> Iterator[Finding]:
         for key in (ENDPOINT_VERSION, ENDPOINT_READYZ):
             answer = facts.fetched.get(key)
             if answer is None or _alive(answer) or (key == ENDPOINT_READYZ and answer.error_kind):
+                continue
+            if world.bootstrapping and answer.error_kind in ACCEPTED:
                 continue
             if answer.error_kind == "name":
                 yield kinds.CERTIFICATE_NAME.at(

@@ -1,6 +1,7 @@
 """Reads the cluster file that the command line names."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -8,7 +9,7 @@ import typer
 from kubeha.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kubeha.model import Cluster
+    from kubeha.model import Cluster, Node
 
 
 def load(context: typer.Context) -> "Cluster":
@@ -22,7 +23,30 @@ def load(context: typer.Context) -> "Cluster":
     loaded = parse(read(name), name)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    return loaded.cluster
+    return beside(loaded.cluster, Path(name).resolve().parent)
+
+
+def beside(cluster: "Cluster", directory: Path) -> "Cluster":
+    """The cluster with relative paths of SSH configurations taken from the file's directory."""
+
+    def resolved(path: str | None) -> str | None:
+        return path if path is None or path.startswith("~") else str(directory / path)
+
+    def with_path(node: "Node") -> "Node":
+        if node.ssh is None:
+            return node
+        ssh = node.ssh.model_copy(update={"config": resolved(node.ssh.config)})
+        return node.model_copy(update={"ssh": ssh})
+
+    ssh = cluster.ssh.model_copy(update={"config": resolved(cluster.ssh.config)})
+    changes: dict[str, object] = {
+        "ssh": ssh,
+        "control_plane": tuple(map(with_path, cluster.control_plane)),
+        "clients": tuple(map(with_path, cluster.clients)),
+    }
+    if not isinstance(cluster.load_balancers, str):
+        changes["load_balancers"] = tuple(map(with_path, cluster.load_balancers))
+    return cluster.model_copy(update=changes)
 
 
 def read(name: str) -> bytes:

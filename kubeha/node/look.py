@@ -153,7 +153,7 @@ def error_kind(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         named = "match" in error.verify_message or "Hostname" in error.verify_message
         return "name" if named else "certificate"
-    if isinstance(error, ssl.SSLEOFError):
+    if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return "closed"
     if isinstance(error, ssl.SSLError):
         return "tls"
