@@ -50,11 +50,18 @@ def openapi_packages(marked: Iterable[str]) -> tuple[str, ...]:
 
 
 def version_flags(version: str) -> str:
-    """Linker flags that tell the programs their version, which they else call v0.0.0-master."""
+    """Linker flags that tell the programs their version, which they else call v0.0.0-master.
+
+    Two packages hold it: --version is answered from the one, an API server's /version from the
+    other, which the aggregator uses (hack/lib/version.sh sets both).
+    """
     major, minor, _ = version.removeprefix("v").split(".", 2)
-    package = f"{_IMPORT}/vendor/k8s.io/component-base/version"
     values = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
-    return "-s -w " + " ".join(f"-X {package}.{key}={value}" for key, value in values.items())
+    packages = [
+        f"{_IMPORT}/vendor/k8s.io/{name}/version" for name in ("component-base", "client-go/pkg")
+    ]
+    flags = [f"-X {package}.{key}={value}" for package in packages for key, value in values.items()]
+    return " ".join(["-s -w", *flags])
 
 
 def build(directory: Path, work: Path, progress: Progress) -> None:
@@ -191,7 +198,8 @@ class _Build:
             self.progress(f"{what}: {seconds:.0f} s{packages}")
 
         stream(
-            ["nice", "-n", "10", *argv],
+            # Whoever kills this process means the compiler too.
+            ["setpriv", "--pdeathsig", "KILL", "nice", "-n", "10", *argv],
             log=self._log,
             on_line=count,
             on_beat=beat,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeha.errors import LabError, UsageError
-from kubeha.lab import access, box, cgroup, faults, image, network, power
+from kubeha.lab import access, box, cgroup, faults, image, kubernetes, network, power
 from kubeha.lab.journal import Entry, Journal
 from kubeha.lab.lab import (
     MOST_CLIENTS,
@@ -77,14 +77,13 @@ def up(request: Request, progress: Progress) -> Lab:
     with interruptible(), locked(directory, progress):
         _clear_leftovers(directory, progress)
         base = image.base(request.release, progress)
+        programs = _programs(request, progress)
         directory.mkdir(parents=True)
         lab = _new(request, directory)
         try:
             _make(lab, base, progress)
-            if request.kubernetes != "none":
-                from kubeha.lab import kubernetes
-
-                kubernetes.bring_up(lab, request.kubernetes, progress)
+            if programs is not None:
+                kubernetes.bring_up(lab, programs, progress)
             (directory / "ready").touch()
         except BaseException as reason:
             progress("cleaning up")
@@ -92,6 +91,11 @@ def up(request: Request, progress: Progress) -> Lab:
                 _undo(lab, keep_logs=isinstance(reason, Exception))
             raise
     return lab
+
+
+def _programs(request: Request, progress: Progress) -> kubernetes.Binaries | None:
+    """The Kubernetes programs that were asked for: minutes, when they have to be built."""
+    return None if request.kubernetes == "none" else kubernetes.obtain(request.kubernetes, progress)
 
 
 def down(directory: Path, progress: Progress) -> None:

@@ -42,16 +42,16 @@ def test_marked_directories_are_found_once(tmp_path: Path) -> None:
     assert marked_directories(tmp_path) == ("pkg/apis/x",)
 
 
-def test_version_is_told_to_the_linker() -> None:
+@pytest.mark.parametrize("package", ["component-base/version", "client-go/pkg/version"])
+def test_version_is_told_to_the_linker(package: str) -> None:
     flags = version_flags("v1.20.2").split()
-    package = "k8s.io/kubernetes/vendor/k8s.io/component-base/version"
-    assert f"{package}.gitVersion=v1.20.2" in flags
-    assert f"{package}.gitMinor=20" in flags
+    assert f"k8s.io/kubernetes/vendor/k8s.io/{package}.gitVersion=v1.20.2" in flags
+    assert f"k8s.io/kubernetes/vendor/k8s.io/{package}.gitMinor=20" in flags
 
 
 def test_source_list_asks_for_sources_of_the_one_suite() -> None:
     archives = [
-        Source("http://mirror.example/debian/", ""),
+        Source("http://m.example/debian/", ""),
         Source("http://s.example/", "-security"),
     ]
     lines = source_list(archives, "bookworm").splitlines()
