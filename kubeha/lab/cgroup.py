@@ -6,6 +6,7 @@ a journal, and a number that was reused cannot be hit. See the kernel's cgroup-v
 `cgroup.freeze` (5.2) and `cgroup.kill` (5.14).
 """
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -60,11 +61,25 @@ def kill(group: Path, timeout: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def remove(group: Path) -> None:
-    """Remove an empty group with its children; it may be gone already."""
+def remove(group: Path, timeout: float = 10.0) -> None:
+    """Remove an empty group with its children; it may be gone already.
+
+    A process that has been killed keeps its group busy until its memory has been given back, which
+    takes a while where it was large: tried again for `timeout` seconds. Raises OSError after that.
+    """
+    deadline = time.monotonic() + timeout
     for directory, _, _ in os.walk(group, topdown=False):
-        with suppress(FileNotFoundError):
-            Path(directory).rmdir()
+        while True:
+            try:
+                Path(directory).rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                    continue
+                raise
+            break
 
 
 def is_frozen(group: Path) -> bool:
