@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 from kubeha.model import Cluster, Node
-from kubeha.paths import ADMIN_SOCKET, CA_FILE, SERVER_STATE_FILE
+from kubeha.paths import ADMIN_SOCKET, CA_FILE, HAPROXY_FILE, SERVER_STATE_FILE
 from kubeha.templates import fill
 from kubeha.units import format_duration
 
@@ -55,7 +55,12 @@ def render_config(cluster: Cluster, node: Node, *, verified: bool) -> str:
 
 def render_admin_script() -> str:
     """The script that asks HAProxy's admin socket; see its own text."""
-    return fill("haproxy-admin.py.j2", admin_socket=ADMIN_SOCKET, state_file=SERVER_STATE_FILE)
+    return fill(
+        "haproxy-admin.py.j2",
+        admin_socket=ADMIN_SOCKET,
+        state_file=SERVER_STATE_FILE,
+        haproxy_file=HAPROXY_FILE,
+    )
 
 
 def _bracketed(server: Node) -> str:

@@ -1,8 +1,9 @@
 """systemd: drop-ins for both services, tmpfiles.d, the environment file.
 
-No sysctl is set: HAProxy is bound to any address, so no ip_nonlocal_bind; the VIP has a host
+No sysctl.d file is needed: HAProxy is bound to any address, so no ip_nonlocal_bind; the VIP has a host
 prefix, so no promote_secondaries; arp_ignore and friends would change what other programs on the
-node (CNI plugins, IPVS) count on.
+node (CNI plugins, IPVS) count on. The one kernel limit that matters (inotify instances) is raised
+by keepalived's unit, because sysctl.d could only set it, and so might lower it.
 """
 
 from kubeha import paths
@@ -11,6 +12,7 @@ from kubeha.templates import fill
 
 # Checks, listeners, the admin socket, log sockets, and the old process's during a reload.
 DESCRIPTORS_BESIDE_CONNECTIONS = 1000
+INOTIFY_LIMIT = "/proc/sys/fs/inotify/max_user_instances"
 
 
 def render_haproxy_drop_in(cluster: Cluster) -> str:
@@ -34,6 +36,7 @@ def render_keepalived_drop_in(cluster: Cluster, *, interface: str) -> str:
         vip=str(cluster.endpoint.vip),
         prefix=cluster.endpoint.vip.max_prefixlen,
         holder_file=paths.HOLDER_FILE,
+        inotify_limit=INOTIFY_LIMIT,
     )
 
 
