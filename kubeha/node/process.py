@@ -1,5 +1,6 @@
 """Running a program on a node with bounds on its time and output."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -44,7 +45,12 @@ def execute(
     if input is not None:
         threading.Thread(target=_feed, args=(child, input), daemon=True).start()
     output = {"stdout": bytearray(), "stderr": bytearray()}
-    why = _drain(child, output, begin + timeout, on_output, stop)
+    try:
+        why = _drain(child, output, begin + timeout, on_output, stop)
+    finally:
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
     if why is None:
         return _completed(child.wait(), output, None, begin)
     _kill(child)
@@ -125,12 +131,12 @@ def _kill(child: "subprocess.Popen[bytes]") -> None:
 
 
 def _feed(child: "subprocess.Popen[bytes]", text: str) -> None:
+    """Write all of the input; a program may end without reading it."""
     assert child.stdin is not None
-    try:
+    with contextlib.suppress(OSError):
         child.stdin.write(text.encode())
+    with contextlib.suppress(OSError):
         child.stdin.close()
-    except OSError:
-        pass  # It ended without reading all of it.
 
 
 def _completed(
