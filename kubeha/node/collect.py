@@ -63,8 +63,6 @@ def file_state(path: str) -> Dict[str, Any]:
         return state
     try:
         state.update(_opened(descriptor))
-    except OSError as error:
-        state.update(exists=True, error=error.strerror)
     finally:
         os.close(descriptor)
     return state
@@ -80,7 +78,10 @@ def _opened(descriptor: int) -> Dict[str, Any]:
     }  # type: Dict[str, Any]
     if not stat.S_ISREG(found.st_mode):
         return dict(state, error="not a regular file")
-    data = _bytes(descriptor)
+    try:
+        data = _bytes(descriptor)
+    except OSError as error:
+        return dict(state, error=error.strerror)
     if data is None:
         return dict(state, error="bigger than %d KiB" % (CONTENT_LIMIT >> 10))
     text = data.decode("utf-8", "replace")
