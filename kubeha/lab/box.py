@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from kubeha.errors import LabError
@@ -19,6 +20,10 @@ PROGRAMS = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
 }
+
+# inotify instances of a running machine: systemd 3, dbus 1, logind 1, and what is installed later.
+WATCHERS = 8
+_MOST_WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
 def require() -> None:
@@ -40,6 +45,32 @@ def require() -> None:
     if "overlay" not in Path("/proc/filesystems").read_text() and not _load("overlay"):
         raise LabError("this kernel has no overlay file system", hint="modprobe overlay")
     cgroup.mount_point()
+
+
+def require_watchers(machines: int) -> None:
+    """Raises LabError when so many machines' systemds could not watch files any more.
+
+    All machines' root is one user to this kernel, which gives a user 128 inotify instances
+    (inotify(7)); without one, a systemd hangs in 'initializing' or has failed units.
+    """
+    limit, used = int(_MOST_WATCHERS.read_text()), _watchers()
+    if used + machines * WATCHERS > limit:
+        raise LabError(
+            f"root may have {limit} inotify instances, {used} are in use, and "
+            f"{machines} machines need {machines * WATCHERS}",
+            hint="sysctl -w fs.inotify.max_user_instances=1024, or take another lab down",
+        )
+
+
+def _watchers() -> int:
+    """inotify instances that root's processes have open now."""
+    count = 0
+    for descriptors in Path("/proc").glob("[0-9]*/fd"):
+        with suppress(OSError):
+            if descriptors.stat().st_uid == 0:
+                links = (os.readlink(each) for each in descriptors.iterdir())
+                count += sum(link == "anon_inode:inotify" for link in links)
+    return count
 
 
 def _load(module: str) -> bool:

@@ -55,11 +55,19 @@ def inject(lab: Lab, name: str, machines: Sequence[Machine]) -> None:
     fault = FAULTS.get(name)
     if fault is None:
         raise UsageError(f"there is no fault '{name}'", hint=f"one of {', '.join(FAULTS)}")
-    names = tuple(machine.name for machine in machines)
-    others = [each for each in active(lab) if (each.fault, each.machines) != (name, names)]
-    _save(lab, [*others, Active(name, names, time.time())])
     for machine in machines:
-        fault.inject(lab, machine)
+        machine.require_on()
+    names = tuple(dict.fromkeys(machine.name for machine in machines))
+    others = [each for each in active(lab) if (each.fault, each.machines) != (name, names)]
+    done: list[str] = []
+    _save(lab, [*others, Active(name, names, time.time())])
+    try:
+        for each in names:
+            fault.inject(lab, lab.machine(each))
+            done.append(each)
+    except LabError:
+        _save(lab, [*others, Active(name, tuple(done), time.time())] if done else others)
+        raise
 
 
 def heal(

@@ -76,6 +76,7 @@ def up(request: Request, progress: Progress) -> Lab:
     directory = place(request.name)
     with interruptible(), locked(directory, progress):
         _clear_leftovers(directory, progress)
+        box.require_watchers(request.nodes + request.clients)
         base = image.base(request.release, progress)
         programs = _programs(request, progress)
         directory.mkdir(parents=True)

@@ -68,6 +68,12 @@ class Machine:
                     return pid
         return None
 
+    def require_on(self) -> int:
+        """Process id, here, of the machine's PID 1; raises LabError when the machine is off."""
+        if (leader := self.leader()) is None:
+            raise LabError("is powered off", hint=f"kubeha lab boot {self.name}", node=self.name)
+        return leader
+
     def execute(
         self,
         argv: Sequence[str],
@@ -88,9 +94,7 @@ class Machine:
 
     def enter(self, argv: Sequence[str], *, terminal: str = "") -> list[str]:
         """The command, for this box, that runs `argv` inside the machine."""
-        leader = self.leader()
-        if leader is None:
-            raise LabError("is powered off", hint=f"kubeha lab boot {self.name}", node=self.name)
+        leader = self.require_on()
         if cgroup.is_frozen(self.running_group):
             raise LabError("is frozen", hint=f"kubeha lab heal {self.name}", node=self.name)
         group = self.running_group / "exec"
