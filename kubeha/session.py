@@ -213,7 +213,9 @@ class Session:
                     "install the package python3 there (python3-minimal is not enough)",
                 )  # fmt: skip
         tail = said[-1] if said else "no output"
-        message = f"the program on the node ended early (exit status {status}): {tail}"
+        killed = self._process.exit_signal
+        how = f"killed by SIG{killed[0]}" if killed else f"exit status {status}"
+        message = f"the program on the node ended early ({how}): {tail}"
         return self._error("died", message, "see the node's log, then try again")
 
     async def _ended(self) -> None:

@@ -26,6 +26,9 @@ from kubeha.model import Cluster, Node, Ssh
 # A silent peer is given up after about 15 s.
 _KEEPALIVE_INTERVAL = 5
 _KEEPALIVE_COUNT = 3
+# Known types first, as ssh does, then the rest: a machine that shows a key of another type than the
+# known one shall be told from a machine that does not answer.
+_HOST_KEY_TYPES = "+ssh-ed25519,ecdsa-sha2-nistp*,rsa-sha2-512,rsa-sha2-256"
 _USER_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
 _GLOBAL_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 
@@ -43,6 +46,7 @@ class Target:
     known_hosts: bytes
     known_as: str
     known_files: tuple[str, ...]
+    host_key_types: str
     proxied: bool
 
     @property
@@ -82,6 +86,7 @@ def target(cluster: Cluster, node: Node) -> Target:
         known_hosts=b"\n".join(_content(file) for file in files) or b"\n",
         known_as=str(config.get("HostKeyAlias") or host),
         known_files=tuple(str(file) for file in files),
+        host_key_types=str(config.get("HostKeyAlgorithms") or _HOST_KEY_TYPES),
         proxied=bool(config.get("ProxyCommand") or config.get("ProxyJump")),
     )
 
@@ -100,6 +105,7 @@ async def open_connection(
                 username=to.user,
                 config=list(to.config),
                 known_hosts=to.known_hosts,
+                server_host_key_algs=to.host_key_types,
                 client_factory=lambda: client,
                 password_auth=False,
                 kbdint_auth=False,
@@ -136,9 +142,10 @@ def explain(
             f"add your public key to ~/.ssh/authorized_keys of {to.user} there, "
             "or name the right key with IdentityFile in the SSH configuration",
         )  # fmt: skip
-    if isinstance(error, asyncssh.Error):
+    if isinstance(error, asyncssh.Error | ConnectionResetError | BrokenPipeError):
+        words = error.strerror if isinstance(error, OSError) else error.reason
         return _error(
-            to, "closed", f"no SSH with {to.login}: {error.reason or 'the connection was closed'}",
+            to, "closed", f"no SSH with {to.login}: {words or 'the connection was closed'}",
             "see whether the ProxyCommand works by itself" if to.proxied
             else "see whether this is the port of an SSH server, and its log",
         )  # fmt: skip
