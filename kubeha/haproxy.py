@@ -1,7 +1,9 @@
-"""HAProxy: renders its configuration. Knows nothing of keepalived."""
+"""HAProxy: renders its configuration, reads what it prints. Knows nothing of keepalived."""
 
 import csv
 import io
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubeha.model import Cluster, Node
@@ -92,21 +94,30 @@ def api_servers(text: str) -> tuple[ServerStatus, ...]:
     """The API servers in the answer to `show stat`, without the fail-open backups.
 
     CSV read by its header, for columns differ between versions. A check that is running has
-    "* " before its status.
+    "* " before its status. Anything that is no such answer has no servers.
     """
-    rows = csv.DictReader(io.StringIO(text.lstrip("# ")))
-    return tuple(
-        ServerStatus(
-            name=row["svname"],
-            status=row.get("status") or "",
-            check_status=(row.get("check_status") or "").removeprefix("* "),
-            check_code=row.get("check_code") or "",
-            last_check=row.get("last_chk") or "",
-        )
-        for row in rows
-        if row.get("pxname") == BACKEND
-        and row.get("svname") not in (None, "FRONTEND", "BACKEND")
+    try:
+        rows = list(csv.DictReader(io.StringIO(text.removeprefix("# "))))
+    except csv.Error:
+        return ()
+    return tuple(_server(row) for row in rows if _is_api_server(row))
+
+
+def _is_api_server(row: Mapping[str, str]) -> bool:
+    return (
+        row.get("pxname") == BACKEND
+        and row.get("svname") not in (None, "", "FRONTEND", "BACKEND")
         and row.get("bck") != "1"
+    )
+
+
+def _server(row: Mapping[str, str]) -> ServerStatus:
+    return ServerStatus(
+        name=row["svname"],
+        status=row.get("status") or "",
+        check_status=(row.get("check_status") or "").removeprefix("* "),
+        check_code=row.get("check_code") or "",
+        last_check=row.get("last_chk") or "",
     )
 
 
@@ -114,3 +125,9 @@ def parse_info(text: str) -> dict[str, str]:
     """The answer to `show info`: Name: value lines."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, sign, value in pairs if sign}
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """The version in the output of `haproxy -v`, None if there is none."""
+    found = re.match(r"HA-?Proxy version ([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?", text)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None

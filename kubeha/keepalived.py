@@ -1,7 +1,9 @@
-"""keepalived: renders its configuration. Knows nothing of HAProxy but the file that tells of it."""
+"""keepalived: renders its configuration, reads what it prints. Knows nothing of HAProxy."""
 
 import json
+import re
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from kubeha import paths, vrrp
 from kubeha.model import Cluster, Node
@@ -71,7 +73,7 @@ def parse_state(text: str) -> VrrpState | None:
             become_master=int(stats.get("become_master", 0)),
             adverts_received=int(stats.get("advert_rcvd", 0)),
         )
-    except (ValueError, KeyError, TypeError, StopIteration):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration):
         return None
 
 
@@ -98,8 +100,35 @@ def identity(text: str) -> Identity:
             unicast = unicast or words[0] == "unicast_peer"
     vrid = values.get("virtual_router_id", "")
     return Identity(
-        vrid=int(vrid) if vrid.isdigit() else None,
+        vrid=int(vrid) if re.fullmatch("[0-9]{1,3}", vrid) else None,
         version=values.get("version"),
         interface=values.get("interface"),
         unicast=unicast,
     )
+
+
+def virtual_addresses(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The VIPs in a keepalived.conf, whoever wrote it, in the order of the file."""
+    found: list[IPv4Address | IPv6Address] = []
+    inside = False
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split("!", 1)[0].split()
+        if inside and words:
+            inside = words[0] != "}"
+            found += _addresses(words[0])
+        elif words[:1] and words[0].startswith("virtual_ipaddress"):
+            inside = "}" not in words
+    return tuple(found)
+
+
+def _addresses(word: str) -> list[IPv4Address | IPv6Address]:
+    try:
+        return [ip_address(word.split("/", 1)[0])]
+    except ValueError:
+        return []
+
+
+def parse_version(text: str) -> tuple[int, int, int] | None:
+    """The version in the output of `keepalived -v` (on stderr), None if there is none."""
+    found = re.match(r"Keepalived v([0-9]{1,4})\.([0-9]{1,4})\.([0-9]{1,4})", text)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None

@@ -1,9 +1,9 @@
 """systemd: drop-ins for both services, tmpfiles.d, the environment file.
 
-No sysctl.d file is needed: HAProxy is bound to any address, so no ip_nonlocal_bind; the VIP has a host
-prefix, so no promote_secondaries; arp_ignore and friends would change what other programs on the
-node (CNI plugins, IPVS) count on. The one kernel limit that matters (inotify instances) is raised
-by keepalived's unit, because sysctl.d could only set it, and so might lower it.
+No sysctl.d file is needed: HAProxy is bound to any address, so no ip_nonlocal_bind; the VIP has a
+host prefix, so no promote_secondaries; arp_ignore and friends would change what other programs on
+the node (CNI plugins, IPVS) count on. The one kernel limit that matters (inotify instances) is
+raised by keepalived's unit, because sysctl.d could only set it, and so might lower it.
 """
 
 from kubeha import paths
