@@ -94,7 +94,9 @@ def stop_control_plane(machine: Machine, *, forget: bool = False) -> None:
     Forgetting removes certificates, kubeconfigs and etcd's data, but does not tell the other
     members: joining again replaces the lost member.
     """
-    machine.execute(["systemctl", "disable", "--now", *UNITS], timeout=90, check=False)
+    # etcd last: an API server which stops without its etcd takes 20 s.
+    servers = tuple(reversed(UNITS))
+    machine.execute(["systemctl", "disable", "--now", *servers], timeout=90, check=False)
     if forget:
         for unit in UNITS:
             (machine.root / _UNIT_FILES / unit).unlink(missing_ok=True)

@@ -64,7 +64,7 @@ class Pair:
     """A certificate (PEM) and its key (PEM, PKCS #8)."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SecretFile:
     """A file for a machine: path relative to its root."""
 
     path: str
-    content: bytes
+    content: bytes = field(repr=False)
     mode: int = 0o600
 
 
@@ -83,7 +83,7 @@ class Authorities:
     cluster: Pair
     front_proxy: Pair
     etcd: Pair
-    service_accounts: Pair = field(repr=False)
+    service_accounts: Pair
 
 
 def new_authorities() -> Authorities:
