@@ -23,7 +23,7 @@ class Listed:
 
 
 def parse_members(text: str) -> tuple[Listed, ...]:
-    """Read `etcdctl member list -w json`. Raises ValueError or KeyError for anything else."""
+    """What `etcdctl member list` and `add` print with `-w json`. Raises ValueError, KeyError."""
     return tuple(
         Listed(int(member["ID"]), member.get("name", ""), tuple(member["peerURLs"]))
         for member in json.loads(text)["members"]
@@ -52,21 +52,23 @@ def join(machines: tuple[Machine, ...], me: Machine) -> tuple[Member, ...]:
     if former is None or former.name:
         if former is not None:
             _etcdctl(through, "member", "remove", f"{former.id:x}")
-        _add(through, mine, time.monotonic() + ADD_TIMEOUT)
-        listed = _members(through)
+        listed = _add(through, mine, time.monotonic() + ADD_TIMEOUT)
     return initial_cluster(listed, known)
 
 
-def _add(through: Machine, mine: Member, deadline: float) -> None:
-    """Add the member, as soon as the cluster agrees.
+def _add(through: Machine, mine: Member, deadline: float) -> tuple[Listed, ...]:
+    """Add the member, as soon as the cluster agrees; the members that it then has.
+
+    They must come from the same answer: the second member of two makes the cluster lose its
+    quorum until it has started, and etcd 3.5 lists nothing without one.
 
     etcd refuses while any member has been connected for less than 5 s (its HealthInterval), so
     the one which joins right after another has to wait, as with kubeadm.
     """
     while True:
         try:
-            _etcdctl(through, "member", "add", mine.name, f"--peer-urls={mine.peer_url}")
-            return
+            add = ("member", "add", mine.name, f"--peer-urls={mine.peer_url}", "-w", "json")
+            return parse_members(_etcdctl(through, *add))
         except LabError as error:
             if "unhealthy cluster" not in error.message or time.monotonic() > deadline:
                 raise
