@@ -26,15 +26,14 @@ def render_config(cluster: Cluster, node: Node, *, verified: bool) -> str:
     `verified` asks for /readyz over TLS, verified with the CA at CA_FILE; without it (no cluster
     yet) the API servers' TCP ports are checked.
     """
-    ipv6 = cluster.endpoint.vip.version == 6
     many = len(cluster.load_balancer_nodes) > MOST_NODES_THAT_CHECK_EACH_SECOND
     return fill(
         "haproxy.cfg.j2",
         name=node.name,
         address=str(node.address),
         vip=str(cluster.endpoint.vip),
-        bind=f"[::]:{cluster.endpoint.port} v6only" if ipv6 else f":{cluster.endpoint.port}",
-        table_type="ipv6" if ipv6 else "ip",
+        port=cluster.endpoint.port,
+        ipv6=cluster.endpoint.vip.version == 6,
         servers=[
             {"name": server.name, "address": _bracketed(server)} for server in cluster.control_plane
         ],

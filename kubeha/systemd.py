@@ -22,6 +22,7 @@ def render_haproxy_drop_in(cluster: Cluster) -> str:
         nofile=2 * cluster.haproxy.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS,
         tmpfiles=paths.TMPFILES,
         haproxy_file=paths.HAPROXY_FILE,
+        state_file=paths.SERVER_STATE_FILE,
         admin_script=paths.ADMIN_SCRIPT,
     )
 

@@ -7,7 +7,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 MARK = "Written by kubeha"
-_HARMLESS = re.compile(r"[A-Za-z0-9_.:/@+,=-]*")
+_HARMLESS = re.compile(r"[A-Za-z0-9_.:/@+,=\[\]-]*")
 
 
 @dataclass(frozen=True)
