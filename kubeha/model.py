@@ -29,7 +29,7 @@ LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
 INTERFACE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"
 USER = r"^[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?$"
-PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 
 
 def _matching(pattern: str, complaint: str) -> Callable[[str], str]:
@@ -127,7 +127,7 @@ Interface = Annotated[
     ),
 ]
 User = Annotated[str, *_text(USER, "must be a user name", 65)]
-Text = Annotated[str, *_text(PRINTABLE, "must not contain control characters", 4096)]
+Text = Annotated[str, *_text(PRINTABLE, "must be text without control characters", 4096)]
 AbsolutePath = Annotated[
     str,
     *_text(
@@ -158,7 +158,6 @@ class Ssh(Frozen):
     port: Port | None = Field(None, description="TCP port of the SSH server.")
     config: Text | None = Field(
         None,
-        min_length=1,
         description="OpenSSH client configuration to use instead of ~/.ssh/config; relative to "
         "the cluster file.",
     )

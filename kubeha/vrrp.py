@@ -2,9 +2,9 @@
 
 Priorities of N load balancer nodes, the primary first (i = 0 .. N-1):
 
-    healthy           base(i)            254-N, 254-N-s, ...   never below LOWEST_HEALTHY = 128
+    healthy           base(i)            254-N, 254-N-s, ...   never below LOWEST_HEALTHY = 129
     healthy holder    base(i) + bonus(i) = 254 - i             above every healthy node
-    drained           base(i) + DRAIN    1 .. 126              below every healthy node
+    drained           base(i) + DRAIN    2 .. 126              below every healthy node
     drained holder    254 - i + DRAIN    at most 127           below every healthy node as well
     hung              1                                        below every drained node
 
@@ -21,7 +21,7 @@ node is exempt from tracking.
 from ipaddress import IPv4Address, IPv6Address
 
 MAX_LOAD_BALANCERS = 7
-LOWEST_HEALTHY = 128
+LOWEST_HEALTHY = 129
 HIGHEST = 254
 DRAIN = -127
 HUNG = -253
@@ -43,7 +43,8 @@ def spacing(count: int) -> int:
 
 def base_priorities(count: int) -> tuple[int, ...]:
     """Priorities of healthy nodes which do not hold the VIP, the primary first."""
-    return tuple(HIGHEST - count - index * spacing(count) for index in range(count))
+    step = spacing(count)
+    return tuple(HIGHEST - count - index * step for index in range(count))
 
 
 def holder_bonus(count: int, index: int) -> int:

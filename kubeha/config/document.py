@@ -65,7 +65,7 @@ def read_document(data: bytes) -> Document:
     _refuse_control_characters(text)
     events = _Events(text)
     event = events.take()
-    if event is None:
+    if event is None or (isinstance(event, ScalarEvent) and _NULL.fullmatch(event.value)):
         raise Unreadable("the file is empty", "write one with: kubeha init")
     if not isinstance(event, MappingStartEvent):
         raise Unreadable(
