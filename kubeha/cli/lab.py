@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from kubeha.lab.lab import Lab
-    from kubeha.lab.machine import Machine
 
 NameOption = Annotated[str, typer.Option("--name", help="The lab's name, for several on one box.")]
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
@@ -112,12 +111,13 @@ def fault(
     kill-haproxy     SIGKILL HAProxy, once
     kill-keepalived  SIGKILL keepalived, once
     kill-apiserver   SIGKILL kube-apiserver, once
-    hang-haproxy     stop HAProxy's workers
+    hang-haproxy     stop HAProxy's workers: connections are accepted, never answered
     hang-apiserver   stop kube-apiserver where it stands
     """
     from kubeha.lab import faults
 
-    lab, broken = _load_machines(name, machines)
+    lab = _load(name)
+    broken = [lab.machine(machine) for machine in machines]
     with _locked(lab):
         faults.inject(lab, fault, broken)
 
@@ -164,11 +164,6 @@ def _load(name: str) -> Lab:
 
     box.require()
     return load(place(name))
-
-
-def _load_machines(name: str, machines: list[str]) -> tuple[Lab, list[Machine]]:
-    lab = _load(name)
-    return lab, [lab.machine(machine) for machine in machines]
 
 
 def _locked(lab: Lab) -> AbstractContextManager[None]:

@@ -216,7 +216,7 @@ FAULTS = {
     "kill-keepalived": Fault("SIGKILL keepalived, once", _kill(KEEPALIVED), _start(KEEPALIVED)),
     "kill-apiserver": Fault("SIGKILL kube-apiserver, once", _kill(APISERVER), _start(APISERVER)),
     "hang-haproxy": Fault(
-        "stop HAProxy's workers: connections are accepted and never answered",
+        "stop HAProxy's workers: connections are accepted, never answered",
         _signal_workers("STOP"),
         _if_running(HAPROXY, _signal_workers("CONT")),
     ),

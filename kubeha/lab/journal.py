@@ -100,7 +100,11 @@ def _mounts() -> set[str]:
 
 
 def _remove_directory(name: str, timeout: float = 5.0) -> None:
-    """Remove a tree; never into a mount, for that would be somebody's data."""
+    """Remove a tree; never into a mount or through a link, for that would be somebody's data."""
+    if os.path.islink(name):
+        raise LabError(
+            f"{name} is a link, and the lab made a directory", hint=f"look, and rm {name}"
+        )
     inside = [mount for mount in _mounts() if mount == name or mount.startswith(f"{name}/")]
     if inside:
         raise LabError(

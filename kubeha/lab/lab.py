@@ -131,22 +131,23 @@ def load(directory: Path) -> Lab:
     """The lab whose files are in `directory`; raises LabError when there is none."""
     try:
         data = json.loads((directory / "lab.json").read_text())
+        return design(
+            data["name"],
+            data["id"],
+            directory,
+            store=Path(data["store"]),
+            release=data["release"],
+            nodes=data["nodes"],
+            clients=data["clients"],
+        )
     except (FileNotFoundError, NotADirectoryError):
         raise LabError(
             f"there is no lab in {directory}",
             hint="kubeha lab up, or go to the directory where it was started",
         ) from None
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else error
         raise LabError(
-            f"{directory}/lab.json is damaged: {error}",
+            f"{directory}/lab.json is damaged: {what}",
             hint=f"kubeha lab down --name {directory.name}",
         ) from error
-    return design(
-        data["name"],
-        data["id"],
-        directory,
-        store=Path(data["store"]),
-        release=data["release"],
-        nodes=data["nodes"],
-        clients=data["clients"],
-    )

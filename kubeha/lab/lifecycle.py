@@ -47,10 +47,7 @@ class Request:
     kubernetes: str = "auto"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", self.name):
-            raise UsageError(
-                f"'{self.name}' cannot be a lab's name", hint="use letters a-z, digits and hyphens"
-            )
+        place(self.name)
         if not 1 <= self.nodes <= MOST_NODES or not 0 <= self.clients <= MOST_CLIENTS:
             raise UsageError(
                 f"{self.nodes} nodes and {self.clients} clients cannot be had",
@@ -63,7 +60,14 @@ class Request:
 
 
 def place(name: str) -> Path:
-    """The directory of the lab of that name, below the current one."""
+    """The directory of the lab of that name, below the current one.
+
+    Raises UsageError for what cannot be a name.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
+        raise UsageError(
+            f"{name!r} cannot be a lab's name", hint="use letters a-z, digits and hyphens"
+        )
     return Path(".lab").absolute() / name
 
 

@@ -84,6 +84,11 @@ def set_link(lab: Lab, machine: Machine, *, up: bool) -> None:
 
 def set_partitions(lab: Lab, groups: Iterable[Iterable[str]]) -> None:
     """Cut each group of machines off from everything outside it; replaces what was cut before."""
+    run(["ip", "netns", "exec", lab.lan, "nft", "-f", "-"], input=partition_rules(groups))
+
+
+def partition_rules(groups: Iterable[Iterable[str]]) -> str:
+    """The nft script which makes these the only partitions, in one transaction."""
     forward, inward, outward = [], [], []
     for group in groups:
         ports = "{ " + ", ".join(f'"{name}"' for name in sorted(group)) + " }"
@@ -91,10 +96,9 @@ def set_partitions(lab: Lab, groups: Iterable[Iterable[str]]) -> None:
         forward.append(f"iifname != {ports} oifname {ports} drop;")
         inward.append(f"iifname {ports} drop;")
         outward.append(f"oifname {ports} drop;")
-    rules = _PARTITION.format(
+    return _PARTITION.format(
         forward=" ".join(forward), input=" ".join(inward), output=" ".join(outward)
     )
-    run(["ip", "netns", "exec", lab.lan, "nft", "-f", "-"], input=rules)
 
 
 def hardware_address(machine: Machine) -> str:
