@@ -179,7 +179,7 @@ def _summarise_kind(kind: str, attempts: Sequence[Attempt], around: float | None
         worst_latency=None if watch else max(waits, default=None),
         median_latency=median(waits) if waits and not watch else None,
         longest_life=max((one.seconds for one in seen), default=None) if watch else None,
-        first_success=_first_success(seen, around),
+        first_success=None if watch else _first_success(seen, around),
     )
 
 

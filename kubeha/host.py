@@ -4,9 +4,9 @@ One SSH connection per node serves many requests. Each request is one program on
 round trip, and ends within a time that is known beforehand. A program that fails is an answer
 (`Completed`); HostError means that there is no answer, and its `kind` says why: refused, timeout,
 unreachable, dns, closed, permission-denied, host-key-unknown, host-key-changed, host-key-revoked,
-ssh-config; no-python, old-python, no-sudo, sudo-password, sudo-tty, wrong-password, not-started;
-lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only, file, probe,
-bounds.
+jump-host, ssh-config; no-python, old-python, no-sudo, sudo-password, sudo-tty, wrong-password,
+not-started; lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only,
+file, probe, bounds.
 """
 
 import asyncio
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 # What a request may take on top of the programs that it runs, in seconds.
 _OVERHEAD = 15.0
 _WRITE_TIME = 60.0
+# sshd allows 10 sessions on one connection (MaxSessions) and refuses the next.
+_SESSIONS = 8
 
 
 class Host:
@@ -50,6 +52,7 @@ class Host:
         self.node = node
         self._connection = connection
         self._become = become
+        self._sessions = asyncio.Semaphore(_SESSIONS)
 
     async def collect(
         self, commands: Mapping[str, Command], files: Sequence[str] = ()
@@ -187,7 +190,7 @@ class Host:
         """One request to the program on the node; `timeout` is what the work itself may take."""
         limit = timeout + _OVERHEAD
         try:
-            async with asyncio.timeout(limit):
+            async with self._sessions, asyncio.timeout(limit):
                 process = await self._connection.create_process(self._become.command, encoding=None)
                 session = Session(self.node.name, process, self._become)
                 return await session.ask({"op": operation, **request}, on_event, stop)
@@ -195,6 +198,8 @@ class Host:
             message = f"no answer within {limit:g} s ({operation})"
             raise self._error("timeout", message) from error
         except (OSError, asyncssh.Error) as error:
+            if isinstance(error, asyncssh.ChannelOpenError) and "closed" not in error.reason:
+                raise self._error("not-started", f"no session: {error.reason}") from error
             raise self._error("lost", "the connection was lost in the middle") from error
 
     def _error(self, kind: str, message: str) -> HostError:

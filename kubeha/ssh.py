@@ -26,6 +26,7 @@ from kubeha.model import Cluster, Node, Ssh
 # A silent peer is given up after about 15 s.
 _KEEPALIVE_INTERVAL = 5
 _KEEPALIVE_COUNT = 3
+_CLOSING_TIME = 1.0
 # Known types first, as ssh does, then the rest: a machine that shows a key of another type than the
 # known one shall be told from a machine that does not answer.
 _HOST_KEY_TYPES = "+ssh-ed25519,ecdsa-sha2-nistp*,rsa-sha2-512,rsa-sha2-256"
@@ -48,6 +49,7 @@ class Target:
     known_files: tuple[str, ...]
     host_key_types: str
     proxied: bool
+    jump: str | None
 
     @property
     def login(self) -> str:
@@ -56,9 +58,13 @@ class Target:
 
 
 class _Client(asyncssh.SSHClient):
-    """Remembers the host key that was offered and not known."""
+    """Remembers whether the node itself was reached, and its host key if that was not known."""
 
+    reached = False
     offered: asyncssh.SSHKey | None = None
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.reached = True
 
     def validate_host_public_key(
         self, host: str, addr: str, port: int, key: asyncssh.SSHKey
@@ -87,7 +93,8 @@ def target(cluster: Cluster, node: Node) -> Target:
         known_as=str(config.get("HostKeyAlias") or host),
         known_files=tuple(str(file) for file in files),
         host_key_types=str(config.get("HostKeyAlgorithms") or _HOST_KEY_TYPES),
-        proxied=bool(config.get("ProxyCommand") or config.get("ProxyJump")),
+        proxied=bool(config.get("ProxyCommand")),
+        jump=config.get("ProxyJump"),
     )
 
 
@@ -114,7 +121,7 @@ async def open_connection(
                 login_timeout=timeout,
             )
     except (OSError, asyncssh.Error, ValueError) as error:
-        raise explain(to, error, client.offered, timeout) from error
+        raise explain(to, error, client, timeout) from error
     try:
         yield connection
     finally:
@@ -130,12 +137,16 @@ async def _reaped(process: subprocess.Popen[bytes] | None, timeout: float = 1.0)
         await asyncio.sleep(0.005)
 
 
-def explain(
-    to: Target, error: Exception, offered: asyncssh.SSHKey | None, timeout: float
-) -> HostError:
+def explain(to: Target, error: Exception, client: _Client, timeout: float) -> HostError:
     """The HostError for a connection that could not be opened."""
+    if to.jump and not client.reached:
+        said = error.reason if isinstance(error, asyncssh.Error) else str(error)
+        return _error(
+            to, "jump-host", f"no way through the jump host {to.jump}: {said}",
+            f"see whether `ssh {to.jump}` works, and leads to {to.host} port {to.port}",
+        )  # fmt: skip
     if isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.KeyExchangeFailed):
-        return _host_key(to, error, offered)
+        return _host_key(to, error, client.offered)
     if isinstance(error, asyncssh.PermissionDenied):
         return _error(
             to, "permission-denied", f"permission denied for {to.login}: no key was accepted",

@@ -6,6 +6,7 @@ and a newline. Answer: JSON lines, any number of {"event": ...}, then one {"resu
 """
 
 import importlib
+import os
 import signal
 import sys
 import traceback
@@ -24,11 +25,16 @@ OPERATIONS = {
 }
 
 
+# Where administrators' programs are: not every login has all of them on its path.
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def main() -> None:
     """Answer one request; always ends with a result or an error."""
     # A hang-up ends nothing: the end of standard input is what counts. A handler, for programs
     # started from here would inherit SIG_IGN.
     signal.signal(signal.SIGHUP, lambda number, frame: None)
+    os.environ["PATH"] = ":".join(filter(None, [os.environ.get("PATH"), _PATH]))
     wire = Wire(sys.stdin.buffer, sys.stdout)
     request = wire.request()
     operation = request.pop("op")
