@@ -8,10 +8,9 @@ from pathlib import Path
 
 from kubeha.errors import LabError
 from kubeha.lab import etcd, pki
-from kubeha.lab.binaries import SERVERS, SHARED_PROGRAMS, Binaries
+from kubeha.lab.binaries import SHARED_PROGRAMS, Binaries
 from kubeha.lab.control_plane_units import (
     API_PORT,
-    CONTROLLERS,
     ETCD,
     ETCD_DATA,
     PROGRAMS_IN_MACHINE,
@@ -196,7 +195,3 @@ def _start(machine: Machine, units: Iterable[str]) -> None:
     machine.execute(["systemctl", "daemon-reload"])
     machine.execute(["systemctl", "--quiet", "enable", *names])
     machine.execute(["systemctl", "start", *names], timeout=90)
-
-
-assert set(SERVERS) == {unit.removesuffix(".service") for unit in UNITS} - {"etcd"}
-assert set(CONTROLLERS) < set(UNITS)

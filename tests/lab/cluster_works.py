@@ -62,7 +62,7 @@ def wait_for_leaders(kubectl: Kubectl, among: set[str], *, timeout: float = 60) 
     for name in LEASES:
         wait_for(
             f"{name} is led by one of {sorted(among)}",
-            lambda name=name: holder(kubectl, name) in among,  # type: ignore[misc]
+            lambda name=name: holder(kubectl, name) in among,
             timeout=timeout,
             every=0.5,
         )
