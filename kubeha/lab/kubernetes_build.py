@@ -70,12 +70,14 @@ def build(directory: Path, work: Path, progress: Progress) -> None:
     `work` is for the way there and is removed at the end; its log is kept when something fails.
     Only one process builds, others wait for it. Raises LabError.
     """
+    if directory.is_dir():
+        return
     work.mkdir(parents=True, exist_ok=True)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with only_one(work.with_name(f"{work.name}.lock"), "another build", progress):
-        if directory.is_dir():
-            return
-        _Build(work, progress).into(directory)
+        # Whoever was waited for may have made it.
+        if not directory.is_dir():
+            _Build(work, progress).into(directory)
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -82,6 +82,7 @@ def test_built_programs_are_not_built_again(tmp_path: Path) -> None:
     build(ready, tmp_path / "work", said.append)
     assert said == []
     assert (ready / "kube-apiserver").read_text() == "built before"
+    assert not list(tmp_path.glob("work*"))
 
 
 @pytest.mark.parametrize("version", ["v1.20.2", "1.20.2"])
