@@ -77,15 +77,16 @@ def _usable(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address
 
 
-def _between(low: str, high: str) -> AfterValidator:
-    """A validator for durations: `low` and `high` are both allowed."""
+def _between(low: str, high: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """The two annotations of a duration's range: for the check and for the JSON Schema."""
 
     def validate(seconds: float) -> float:
         if not parse_duration(low) <= seconds <= parse_duration(high):
             raise ValueError(f"must be from {low} to {high}")
         return seconds
 
-    return AfterValidator(validate)
+    schema = {"type": "string", "pattern": NOTATION, "x-from": low, "x-to": high}
+    return AfterValidator(validate), WithJsonSchema(schema)
 
 
 def _whole_centiseconds(seconds: float) -> float:
@@ -202,7 +203,7 @@ class Vrrp(Frozen):
         "the node's address.",
     )
     advert_interval: Annotated[
-        Duration, _between("50ms", "40s"), AfterValidator(_whole_centiseconds)
+        Duration, *_between("50ms", "40s"), AfterValidator(_whole_centiseconds)
     ] = Field(
         0.1,
         description="Time between VRRP advertisements, a multiple of 10ms. A crashed holder is "
@@ -222,12 +223,12 @@ class Haproxy(Frozen):
         description="How new connections are spread. leastconn evens out long connections after "
         "an API server came back, at the price of sending it every new one meanwhile.",
     )
-    connect_timeout: Annotated[Duration, _between("50ms", "10s")] = Field(
+    connect_timeout: Annotated[Duration, *_between("50ms", "10s")] = Field(
         0.3,
         description="How long to wait for an API server's TCP handshake before trying another. "
         "Longer than the slowest round trip between the nodes.",
     )
-    idle_timeout: Annotated[Duration, _between("1m", "24h")] = Field(
+    idle_timeout: Annotated[Duration, *_between("1m", "24h")] = Field(
         14400.0,
         description="How long a connection may carry nothing before it is closed. Not below the "
         "kubelet's streamingConnectionIdleTimeout.",

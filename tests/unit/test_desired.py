@@ -70,4 +70,4 @@ def test_enough_descriptors_for_every_connection():
     texts = {file.path: file.content for file in node.files}
     drop_in = texts["/etc/systemd/system/haproxy.service.d/10-kubeha.conf"]
     assert "LimitNOFILE=101000\n" in drop_in
-    assert "    maxconn 50000 " in texts["/etc/haproxy/haproxy.cfg"]
+    assert "    maxconn 50000\n" in texts["/etc/haproxy/haproxy.cfg"]
