@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,14 +70,13 @@ def test_something_that_does_not_speak_ssh(sshd: Sshd) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        pid = os.fork()
-        if pid == 0:
-            taken, _ = other.accept()
-            taken.close()
-            os._exit(0)
+        hanging_up = threading.Thread(target=lambda: other.accept()[0].close())
+        hanging_up.start()
         kind, message, hint = failure(sshd, port=port)
-        os.waitpid(pid, 0)
-    assert (kind, message) == ("closed", f"m1: no SSH with root@127.0.0.1:{port}: Connection lost")
+        hanging_up.join()
+    # Lost or reset: it depends on whether our greeting was under way.
+    assert kind == "closed"
+    assert message.startswith(f"m1: no SSH with root@127.0.0.1:{port}: Connection ")
     assert hint == "see whether this is the port of an SSH server, and its log"
 
 
