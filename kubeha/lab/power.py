@@ -11,7 +11,7 @@ from kubeha.lab.machine import Machine
 from kubeha.lab.process import run
 
 # Its own session, so that Ctrl-C in the terminal which started it is none of its business.
-_DETACHED = 'echo $$ > "$0/cgroup.procs" && log=$1 && shift && exec "$@" >>"$log" 2>&1 </dev/null'
+DETACHED = 'echo $$ > "$0/cgroup.procs" && log=$1 && shift && exec "$@" >>"$log" 2>&1 </dev/null'
 
 
 def on(lab: Lab, machine: Machine) -> None:
@@ -29,7 +29,7 @@ def on(lab: Lab, machine: Machine) -> None:
         return
     own = machine.group / "supervisor"
     cgroup.create(own)
-    run(["setsid", "--fork", "sh", "-c", _DETACHED, str(own), str(log), *command])
+    run(["setsid", "--fork", "sh", "-c", DETACHED, str(own), str(log), *command])
 
 
 def off(lab: Lab, machine: Machine) -> None:
