@@ -10,7 +10,7 @@ from enum import StrEnum
 from kubeha import paths
 from kubeha.facts import NodeFacts
 from kubeha.plan import HAPROXY, KEEPALIVED, FileChange, NodeChange, Reaction
-from kubeha.remote import ABSENT, FileRemoval, FileState, FileWrite
+from kubeha.remote import ABSENT, DIRECTORY, FileRemoval, FileState, FileWrite
 
 # Validated by the program itself before they are put in place.
 VALIDATED = {
@@ -110,6 +110,7 @@ def forward(change: NodeChange) -> tuple[Step, ...]:
         steps += [_validate(file.path) for file in settings]
         writes = tuple(write(file) for file in settings)
         steps.append(Write("put the validated settings in place", writes))
+        steps.append(_unstage(settings))
     if change.unmask or change.install:
         units = change.unmask or tuple(service.unit for service in change.services)
         steps.append(Run("unmask the services", ("systemctl", "unmask", "--runtime", *units)))
@@ -186,12 +187,16 @@ def way_back(change: NodeChange, before: NodeFacts) -> tuple[Step, ...]:
     steps: list[Step] = []
     for unit in (KEEPALIVED, HAPROXY):
         steps += _stop(unit, before)
+    settings = tuple(file for file in change.files if file.path in VALIDATED)
+    if settings:
+        steps.append(_unstage(settings))
     restore = tuple(restored(file.before) for file in change.files if file.before is not None)
     created = tuple(FileRemoval(file.path) for file in change.files if file.before is None)
     if restore:
         steps.append(Write("put the former files back", restore))
     if created:
         steps.append(Remove("remove the new files", created))
+        steps.append(Remove("remove directories that are empty now", _parents(created)))
     units = tuple(service.unit for service in change.services)
     unmask = ("systemctl", "unmask", "--runtime", *units)
     steps.append(Run("unmask the services", unmask, tolerate=True))
@@ -201,6 +206,12 @@ def way_back(change: NodeChange, before: NodeFacts) -> tuple[Step, ...]:
     for unit in (HAPROXY, KEEPALIVED):
         steps += _start_again(unit, change, before)
     return tuple(steps)
+
+
+def _parents(removals: tuple[FileRemoval, ...]) -> tuple[FileRemoval, ...]:
+    """The directories of these files, for removal where nothing is left in them."""
+    parents = sorted({removal.path.rsplit("/", 1)[0] for removal in removals})
+    return tuple(FileRemoval(parent, DIRECTORY) for parent in parents)
 
 
 def _stop(unit: str, before: NodeFacts) -> list[Step]:
@@ -241,6 +252,12 @@ def staged(file: FileChange) -> FileWrite:
     """The same content under the directory where it is judged."""
     name = file.path.rsplit("/", 1)[1]
     return FileWrite(path=f"{paths.STAGE}/{name}", content=file.after.content, mode=0o600)
+
+
+def _unstage(files: tuple[FileChange, ...]) -> Remove:
+    """Take away what was only there to be judged."""
+    removals = [FileRemoval(staged(file).path) for file in files]
+    return Remove("clear up", (*removals, FileRemoval(paths.STAGE, DIRECTORY)))
 
 
 def restored(state: FileState) -> FileWrite:

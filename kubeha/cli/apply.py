@@ -97,10 +97,19 @@ def _confirmed(cluster: str) -> bool:
 async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> None:
     """Carry out the plan, telling each step."""
     from kubeha.cli import output as out
+    from kubeha.observe import listen_for_vip, observe
     from kubeha.rollout import Rollout
 
     assert prepared.plan is not None
-    await Rollout(cluster, prepared.plan, fleet, prepared.facts, out.progress).run()
+    await Rollout(
+        cluster,
+        prepared.plan,
+        fleet.hosts,
+        prepared.facts,
+        look=lambda names: observe(cluster, fleet, only=names),
+        listen=lambda seen: listen_for_vip(cluster, fleet, seen),
+        progress=out.progress,
+    ).run()
 
 
 async def _verify(cluster: "Cluster", fleet: "Fleet") -> int:

@@ -50,7 +50,7 @@ async def _verify(cluster: "Cluster", password: str | None) -> "tuple[World, tup
 
 async def examine(cluster: "Cluster", fleet: "Fleet") -> "tuple[World, tuple[Finding, ...]]":
     """Everything that verify looks at, and what it found."""
-    from kubeha.checks.health import drift, health
+    from kubeha.checks.health import drift, thorough
     from kubeha.observe import read_with_credentials, survey
     from kubeha.plan import make_plan, wanted
 
@@ -60,4 +60,4 @@ async def examine(cluster: "Cluster", fleet: "Fleet") -> "tuple[World, tuple[Fin
     desired = {name: node for name, node in wanted(world).items() if name in facts}
     plan = make_plan(cluster, desired, facts)
     changed = {change.node: [file.path for file in change.files] for change in plan.changes}
-    return world, (*health(world), *drift(changed))
+    return world, (*thorough(world), *drift(changed))

@@ -1,0 +1,264 @@
+"""What is wrong with a running endpoint, judged from what was seen."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from worlds import (
+    CA,
+    addresses,
+    answer,
+    bare,
+    cluster,
+    deployed,
+    healthy_answers,
+    no_answer,
+    text_file,
+    unit,
+)
+
+from kubeha.checks.finding import Finding
+from kubeha.checks.health import health, lease_age, lease_holder, thorough
+from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
+from kubeha.plan import HAPROXY, KEEPALIVED, wanted
+from kubeha.world import (
+    API_READYZ,
+    ENDPOINT_READ,
+    ENDPOINT_READYZ,
+    ENDPOINT_VERSION,
+    LEASE,
+    World,
+)
+
+VIP = "198.51.100.10"
+OF = cluster()
+STAT_HEADER = "# pxname,svname,status,bck,check_status,check_code,last_chk,\n"
+
+
+def stat(**status: str) -> str:
+    rows = [f"kube-apiserver,{name},{word},0,L7OK,200,,\n" for name, word in status.items()]
+    return STAT_HEADER + "".join(rows)
+
+
+def said(state: int, priority: int = 240) -> str:
+    """keepalived's JSON dump, cut to what is read."""
+    data = {"iname": "kubeha", "state": state, "effective_priority": priority}
+    return json.dumps([{"data": data, "stats": {}}])
+
+
+def healthy(holder: str | None = "m1") -> dict[str, NodeFacts]:
+    bares = {node.name: bare(node.name, str(node.address)) for node in OF.control_plane}
+    desired = wanted(World(OF, bares))
+    nodes = {}
+    for name, facts in bares.items():
+        whole = deployed(desired[name], facts, holds=VIP if name == holder else None)
+        nodes[name] = replace(
+            whole,
+            files={**whole.files, OF.kubernetes.ca: text_file(OF.kubernetes.ca, CA)},
+            haproxy_stat=stat(m1="UP", m2="UP", m3="UP"),
+            haproxy_info="Pid: 1\n",
+            keepalived_json=said(2 if name == holder else 1),
+            fetched=healthy_answers(),
+        )
+    return nodes
+
+
+def found(nodes: dict[str, NodeFacts], **changes: Observed) -> tuple[Finding, ...]:
+    return health(World(OF, {**nodes, **changes}))
+
+
+def only(findings: tuple[Finding, ...]) -> Finding:
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_healthy_endpoint_has_no_findings() -> None:
+    assert found(healthy()) == ()
+
+
+def test_nobody_holds_the_vip() -> None:
+    nodes = healthy(holder=None)
+    assert [finding.code for finding in found(nodes)] == ["KH401"]
+
+
+def test_two_nodes_hold_the_vip_whatever_keepalived_says() -> None:
+    nodes = healthy("m1")
+    both = replace(nodes["m3"], addresses=addresses("198.51.100.13", f"{VIP}/24"))
+    findings = found(nodes, m3=both)
+    assert [finding.code for finding in findings] == ["KH402", "KH404"]
+    assert findings[0].message == f"{VIP} is on 2 nodes at once: m1, m3"
+    assert findings[1].message == "keepalived says BACKUP, but the VIP is on the interface"
+
+
+def test_a_master_that_holds_nothing() -> None:
+    """A real failure: the kernel refused the address, keepalived believes that it is MASTER."""
+    nodes = healthy(holder=None)
+    findings = found(nodes, m1=replace(nodes["m1"], keepalived_json=said(2)))
+    assert [finding.code for finding in findings] == ["KH401", "KH404"]
+    assert "keepalived says MASTER, but the VIP is not on the interface" in findings[1].message
+
+
+def test_a_vip_found_nowhere_while_a_node_is_silent() -> None:
+    nodes = healthy("m1")
+    findings = found(nodes, m1=Unreachable("m1", "no answer within 5 s"))
+    assert [finding.code for finding in findings] == ["KH201", "KH401"]
+    assert "m1 could not be" in findings[1].message
+
+
+def test_a_node_in_fault() -> None:
+    nodes = healthy()
+    finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=said(3))))
+    assert (finding.code, finding.node) == ("KH406", "m2")
+
+
+@pytest.mark.parametrize(("name", "code"), [(HAPROXY, "KH501"), (KEEPALIVED, "KH403")])
+def test_a_service_that_does_not_run(name: str, code: str) -> None:
+    nodes = healthy()
+    units = {**nodes["m2"].units, name: unit(name, active=False)}
+    finding = only(found(nodes, m2=replace(nodes["m2"], units=units, keepalived_json=None)))
+    assert (finding.code, finding.node) == (code, "m2")
+    assert finding.message == f"{name} is inactive (dead)"
+
+
+def test_a_service_that_would_not_come_back_after_a_boot() -> None:
+    nodes = healthy()
+    units = {**nodes["m2"].units, HAPROXY: unit(HAPROXY, state="disabled")}
+    finding = only(found(nodes, m2=replace(nodes["m2"], units=units)))
+    assert (finding.code, finding.message) == ("KH209", "haproxy.service runs but is disabled")
+
+
+def test_a_hung_haproxy() -> None:
+    nodes = healthy()
+    finding = only(found(nodes, m2=replace(nodes["m2"], haproxy_stat=None)))
+    assert finding.code == "KH501" and "does not answer on its admin socket" in finding.message
+
+
+def test_one_api_server_down_and_all_of_them() -> None:
+    nodes = healthy()
+    one = replace(nodes["m2"], haproxy_stat=stat(m1="UP", m2="DOWN", m3="UP 1/3"))
+    finding = only(found(nodes, m2=one))
+    assert (finding.code, finding.node) == ("KH502", "m2")
+    assert finding.message == "HAProxy has taken API server m2 out: DOWN"
+    everything = replace(nodes["m2"], haproxy_stat=stat(m1="DOWN", m2="DOWN", m3="MAINT"))
+    assert only(found(nodes, m2=everything)).code == "KH503"
+
+
+def test_an_api_server_that_is_not_ready() -> None:
+    nodes = healthy()
+    sick = {**nodes["m3"].fetched, API_READYZ: answer(500, "[-]etcd failed: reason withheld\n")}
+    finding = only(found(nodes, m3=replace(nodes["m3"], fetched=sick)))
+    assert (finding.code, finding.node) == ("KH601", "m3")
+    assert finding.message == "the API server is not ready: HTTP 500"
+    assert finding.evidence == "[-]etcd failed: reason withheld"
+
+
+def test_anonymous_auth_switched_off_is_no_fault() -> None:
+    nodes = healthy()
+    unauthorized = {key: answer(401) for key in nodes["m1"].fetched}
+    assert (
+        found({name: replace(facts, fetched=unauthorized) for name, facts in nodes.items()}) == ()
+    )
+
+
+def test_an_endpoint_that_does_not_answer_from_one_node() -> None:
+    nodes = healthy()
+    deaf = {
+        **nodes["m2"].fetched,
+        ENDPOINT_VERSION: no_answer("timeout", "timed out"),
+        ENDPOINT_READYZ: no_answer("timeout", "timed out"),
+    }
+    finding = only(found(nodes, m2=replace(nodes["m2"], fetched=deaf)))
+    assert (finding.code, finding.node) == ("KH603", "m2")
+    assert finding.message == (f"https://{VIP}:8443/version fails from here: timeout: timed out")
+
+
+def test_a_certificate_that_does_not_name_the_vip() -> None:
+    nodes = healthy()
+    wrong = no_answer("name", f"IP address mismatch, certificate is not valid for '{VIP}'")
+    fetched = {**nodes["m2"].fetched, ENDPOINT_VERSION: wrong, ENDPOINT_READYZ: wrong}
+    finding = only(found(nodes, m2=replace(nodes["m2"], fetched=fetched)))
+    assert finding.code == "KH604" and "certSANs" in finding.fix
+
+
+def test_before_the_cluster_exists_only_what_is_missing_is_said() -> None:
+    nodes = healthy()
+    early = {
+        API_READYZ: no_answer("refused"),
+        ENDPOINT_VERSION: no_answer("closed"),
+        ENDPOINT_READYZ: no_answer("closed"),
+    }
+    down = stat(m1="DOWN", m2="DOWN", m3="DOWN")
+    young = {
+        name: replace(facts, files={}, fetched=early, haproxy_stat=down)
+        for name, facts in nodes.items()
+    }
+    assert [finding.code for finding in found(young)] == ["KH609", "KH602"]
+
+
+def test_a_dead_control_plane_is_not_taken_for_a_young_one() -> None:
+    """With a CA there was a cluster once: refused connections are errors then."""
+    nodes = healthy()
+    dead = {
+        API_READYZ: no_answer("refused"),
+        ENDPOINT_VERSION: no_answer("closed"),
+        ENDPOINT_READYZ: no_answer("closed"),
+    }
+    findings = found({name: replace(facts, fetched=dead) for name, facts in nodes.items()})
+    assert {finding.code for finding in findings} == {"KH601", "KH603"}
+
+
+def test_a_stranger_beside_the_holder_on_the_wire() -> None:
+    heard = {"m2": ("02:00:00:00:00:01",), "m3": ("02:00:00:00:00:01", "02:00:00:00:00:99")}
+    finding = only(health(World(OF, healthy(), vip_answers=heard)))
+    assert finding.code == "KH301" and "02:00:00:00:00:99 heard by m3" in finding.evidence
+
+
+def test_a_vip_that_is_on_the_interface_but_not_on_the_wire() -> None:
+    finding = only(health(World(OF, healthy(), vip_answers={"m2": (), "m3": ()})))
+    assert (finding.code, finding.node) == ("KH304", "m1")
+
+
+# What a real kube-controller-manager's Lease looks like (cut), and the Date header beside it.
+LEASE_BODY = json.dumps(
+    {"spec": {"holderIdentity": "m2_3f0c", "renewTime": "2026-11-23T08:55:10.123456Z"}}
+)
+
+
+def lease(seconds_later: int) -> Fetched:
+    return answer(body=LEASE_BODY, date=f"Mon, 23 Nov 2026 08:55:{10 + seconds_later:02d} GMT")
+
+
+def test_a_lease_is_judged_by_the_servers_own_clock() -> None:
+    assert lease_holder(lease(0)) == "m2"
+    assert lease_age(lease(20)) == pytest.approx(19.88, abs=0.01)
+    assert lease_age(lease(0)) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        (lease(30), "last renewed 30 s ago by m2"),
+        (answer(404), "there is no Lease"),
+        (answer(503), "its Lease cannot be read: HTTP 503"),
+        (answer(body="{}"), "its Lease has no renew time"),
+    ],
+    ids=["stale", "missing", "unreadable", "empty"],
+)
+def test_a_controller_without_a_living_leader(seen: Fetched, words: str) -> None:
+    nodes = healthy()
+    more = {f"{LEASE}kube-scheduler": seen, ENDPOINT_READ: answer()}
+    fetched = {**nodes["m1"].fetched, **more}
+    finding = only(thorough(World(OF, {**nodes, "m1": replace(nodes["m1"], fetched=fetched)})))
+    assert finding.code == "KH605"
+    assert finding.message.startswith("kube-scheduler: ") and words in finding.message
+
+
+def test_an_authenticated_read_that_fails_while_version_answers() -> None:
+    nodes = healthy()
+    fetched = {**nodes["m1"].fetched, ENDPOINT_READ: answer(500, "etcdserver: request timed out")}
+    finding = only(thorough(World(OF, {**nodes, "m1": replace(nodes["m1"], fetched=fetched)})))
+    assert (finding.code, finding.node) == ("KH606", "m1")
+
+
+def test_a_read_that_could_not_be_tried_is_said() -> None:
+    assert only(thorough(World(OF, healthy()))).code == "KH607"
