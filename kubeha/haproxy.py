@@ -14,6 +14,7 @@ from kubeha.units import format_duration
 FRONTEND = "kube-endpoint"
 BACKEND = "kube-apiserver"
 TCP_BACKEND = "kube-apiserver-tcp"
+USER = "haproxy"
 
 # Every load balancer node checks every API server: 1 s up to this many, 2 s beyond (each check of
 # /readyz is a TLS handshake).
@@ -61,6 +62,7 @@ def render_admin_script() -> str:
         admin_socket=ADMIN_SOCKET,
         state_file=SERVER_STATE_FILE,
         haproxy_file=HAPROXY_FILE,
+        user=USER,
     )
 
 
