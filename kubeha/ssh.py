@@ -10,10 +10,8 @@ or ~/.ssh/config if there is one. Host keys are verified in every case: StrictHo
 import asyncio
 import errno
 import socket
-import subprocess
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ import asyncssh
 
 from kubeha.errors import HostError
 from kubeha.model import Cluster, Node, Ssh
+from kubeha.proxy_command import Proxy, running
 
 # A silent peer is given up after about 15 s.
 _KEEPALIVE_INTERVAL = 5
@@ -48,7 +47,7 @@ class Target:
     known_as: str
     known_files: tuple[str, ...]
     host_key_types: str
-    proxied: bool
+    proxy: str | None
     jump: str | None
 
     @property
@@ -93,8 +92,8 @@ def target(cluster: Cluster, node: Node) -> Target:
         known_as=str(config.get("HostKeyAlias") or host),
         known_files=tuple(str(file) for file in files),
         host_key_types=str(config.get("HostKeyAlgorithms") or _HOST_KEY_TYPES),
-        proxied=bool(config.get("ProxyCommand")),
-        jump=config.get("ProxyJump"),
+        proxy=_unless_none(config.get("ProxyCommand")),
+        jump=_unless_none(config.get("ProxyJump")),
     )
 
 
@@ -103,42 +102,53 @@ async def open_connection(
     to: Target, timeout: float
 ) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection to the node, closed at the end. Raises HostError; `timeout` in seconds."""
-    client = _Client()
-    try:
-        async with asyncio.timeout(timeout):
-            connection = await asyncssh.connect(
-                to.name,
-                to.port,
-                username=to.user,
-                config=list(to.config),
-                known_hosts=to.known_hosts,
-                server_host_key_algs=to.host_key_types,
-                client_factory=lambda: client,
-                password_auth=False,
-                kbdint_auth=False,
-                keepalive_interval=_KEEPALIVE_INTERVAL,
-                keepalive_count_max=_KEEPALIVE_COUNT,
-                login_timeout=timeout,
-            )
-    except (OSError, asyncssh.Error, ValueError) as error:
-        raise explain(to, error, client, timeout) from error
-    try:
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(running(to.proxy)) if to.proxy else None
+        client = _Client()
+        try:
+            async with asyncio.timeout(timeout):
+                connection = await _connect(to, client, proxy, timeout)
+        except (OSError, asyncssh.Error, ValueError) as error:
+            words = await proxy.last_words() if proxy else ""
+            raise explain(to, error, client, timeout, words) from error
+        stack.push_async_callback(_close, connection)
         yield connection
-    finally:
-        proxy = connection.get_extra_info("subprocess")
-        connection.close()
-        await _reaped(proxy)
 
 
-async def _reaped(process: subprocess.Popen[bytes] | None, timeout: float = 1.0) -> None:
-    """Let a ProxyCommand be reaped: asyncio complains about a child that outlives its loop."""
-    deadline = time.monotonic() + timeout
-    while process is not None and process.returncode is None and time.monotonic() < deadline:
-        await asyncio.sleep(0.005)
+async def _connect(
+    to: Target, client: _Client, proxy: Proxy | None, timeout: float
+) -> asyncssh.SSHClientConnection:
+    return await asyncssh.connect(
+        to.name,
+        to.port,
+        sock=proxy.socket if proxy else None,
+        username=to.user,
+        config=list(to.config),
+        known_hosts=to.known_hosts,
+        server_host_key_algs=to.host_key_types,
+        client_factory=lambda: client,
+        password_auth=False,
+        kbdint_auth=False,
+        keepalive_interval=_KEEPALIVE_INTERVAL,
+        keepalive_count_max=_KEEPALIVE_COUNT,
+        login_timeout=timeout,
+    )
 
 
-def explain(to: Target, error: Exception, client: _Client, timeout: float) -> HostError:
-    """The HostError for a connection that could not be opened."""
+async def _close(connection: asyncssh.SSHClientConnection) -> None:
+    """Say good-bye, but do not wait long for somebody who may not be there any more."""
+    connection.close()
+    try:
+        async with asyncio.timeout(_CLOSING_TIME):
+            await connection.wait_closed()
+    except TimeoutError:
+        connection.abort()
+
+
+def explain(
+    to: Target, error: Exception, client: _Client, timeout: float, words: str = ""
+) -> HostError:
+    """The HostError for a connection that could not be opened; `words` are the ProxyCommand's."""
     if to.jump and not client.reached:
         said = error.reason if isinstance(error, asyncssh.Error) else str(error)
         return _error(
@@ -154,10 +164,10 @@ def explain(to: Target, error: Exception, client: _Client, timeout: float) -> Ho
             "or name the right key with IdentityFile in the SSH configuration",
         )  # fmt: skip
     if isinstance(error, asyncssh.Error | ConnectionResetError | BrokenPipeError):
-        words = error.strerror if isinstance(error, OSError) else error.reason
+        why = words or (error.strerror if isinstance(error, OSError) else error.reason)
         return _error(
-            to, "closed", f"no SSH with {to.login}: {words or 'the connection was closed'}",
-            "see whether the ProxyCommand works by itself" if to.proxied
+            to, "closed", f"no SSH with {to.login}: {why or 'the connection was closed'}",
+            "see that the machine is up, and whether the ProxyCommand works by itself" if to.proxy
             else "see whether this is the port of an SSH server, and its log",
         )  # fmt: skip
     if isinstance(error, OSError):
@@ -250,6 +260,11 @@ def _options(node: Node, paths: tuple[str, ...], name: str) -> Any:
             kind="ssh-config",
         ) from error
     return options.config
+
+
+def _unless_none(value: str | None) -> str | None:
+    """In ssh_config(5), `none` switches a way round off."""
+    return None if value is None or value.lower() == "none" else value
 
 
 def _as_port(value: object) -> int:

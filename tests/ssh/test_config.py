@@ -96,6 +96,15 @@ def test_a_proxy_command(sshd: Sshd) -> None:
     assert answers(sshd.cluster())
 
 
+def test_a_proxy_command_is_the_shells_and_may_talk(sshd: Sshd) -> None:
+    """As with ssh: what it writes to standard error is not taken for data."""
+    talk = f"sh -c 'echo Warning: a new host >&2; exec {sys.executable} {NETCAT} %h $((%p))'"
+    sshd.configure(f"ProxyCommand {talk}")
+    assert answers(sshd.cluster())
+    sshd.configure("ProxyCommand none")
+    assert answers(sshd.cluster())
+
+
 def test_a_proxy_command_that_hangs_is_ended(sshd: Sshd, tmp_path: Path) -> None:
     stand_in(tmp_path / "proxy", f"echo $$ > {tmp_path}/pid; exec sleep 60")
     sshd.configure(f"ProxyCommand {tmp_path}/proxy")

@@ -117,11 +117,15 @@ print("|".join(failure(sshd)))
     assert done.stdout.strip() == expected, done.stderr
 
 
-def test_a_proxy_command_that_fails(sshd: Sshd) -> None:
-    sshd.configure("ProxyCommand false")
-    kind, message, hint = failure(sshd)
-    assert kind == "closed" and message.startswith(f"m1: no SSH with root@127.0.0.1:{sshd.port}: ")
-    assert hint == "see whether the ProxyCommand works by itself"
+def test_a_proxy_command_that_fails(sshd: Sshd, tmp_path: Path) -> None:
+    stand_in(tmp_path / "proxy", 'echo "$1: No route to host" >&2; exit 1')
+    sshd.configure(f"ProxyCommand {tmp_path}/proxy %h:%p")
+    where = f"127.0.0.1:{sshd.port}"
+    assert failure(sshd) == (
+        "closed",
+        f"m1: no SSH with root@{where}: {where}: No route to host",
+        "see that the machine is up, and whether the ProxyCommand works by itself",
+    )
 
 
 # Host keys and keys
