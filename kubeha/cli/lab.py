@@ -91,7 +91,7 @@ def shell(
     import os
 
     terminal = os.environ.get("TERM", "linux")
-    command = ["script", "--quiet", "--command", "bash --login", "/dev/null"]
+    command = ["script", "--quiet", "--return", "--command", "bash --login", "/dev/null"]
     _become(_load(name).machine(machine).enter(command, terminal=terminal))
 
 

@@ -102,26 +102,28 @@ def _bootstrap(release: str, target: Path, progress: Progress) -> None:
     """Run mmdebstrap with this box's package sources."""
     archives = target.with_name(f"{target.name}.sources")
     archives.write_text(sources.sources_list(release))
-    with as_file(files("kubeha.lab") / "files/customize-image") as customize:
-        stream(
-            [
-                *_CONTAINED,
-                "mmdebstrap",
-                "--mode=root",
-                "--variant=minbase",
-                "--format=directory",
-                f"--include={','.join(PACKAGES)}",
-                f'--customize-hook=sh {customize} "$1" {" ".join(OFFERED)}',
-                release,
-                str(target),
-                *([str(archives)] if archives.stat().st_size else []),
-            ],
-            log=target.with_name(f"{release}.log"),
-            on_line=lambda line: progress(f"image: {line[3:]}") if line[:3] == "I: " else None,
-            on_beat=lambda seconds: progress(f"image: still at it after {seconds:.0f} s"),
-            every=15.0,
-        )
-    archives.unlink()
+    try:
+        with as_file(files("kubeha.lab") / "files/customize-image") as customize:
+            stream(
+                [
+                    *_CONTAINED,
+                    "mmdebstrap",
+                    "--mode=root",
+                    "--variant=minbase",
+                    "--format=directory",
+                    f"--include={','.join(PACKAGES)}",
+                    f'--customize-hook=sh {customize} "$1" {" ".join(OFFERED)}',
+                    release,
+                    str(target),
+                    *([str(archives)] if archives.stat().st_size else []),
+                ],
+                log=target.with_name(f"{release}.log"),
+                on_line=lambda line: progress(f"image: {line[3:]}") if line[:3] == "I: " else None,
+                on_beat=lambda seconds: progress(f"image: still at it after {seconds:.0f} s"),
+                every=15.0,
+            )
+    finally:
+        archives.unlink()
     _check_sshd(target)
 
 

@@ -17,25 +17,47 @@ from typing import Literal, get_args
 
 from kubeha.errors import LabError
 from kubeha.lab import cgroup
+from kubeha.lab.lab import Lab, cache_directory
 from kubeha.lab.network import remove_namespace
 from kubeha.lab.process import run
 
-Kind = Literal["directory", "mount", "namespace", "group", "unit"]
+Kind = Literal["lab", "directory", "mount", "namespace", "group", "unit"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing: an absolute path, a namespace's name or a systemd unit's name."""
+    """One thing: an absolute path, a namespace's name or a systemd unit's name.
+
+    The first entry of a lab's journal is the lab itself: its directory, ./.lab/NAME.
+    """
 
     kind: Kind
     name: str
 
 
 class Journal:
-    """The file `journal` in a lab's directory."""
+    """A file of entries, beside the machines' disks: a lost lab directory does not lose it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "journal"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def start(cls, lab: Lab) -> "Journal":
+        """The journal of a lab that is about to be made, linked from the lab's directory."""
+        lab.store.parent.mkdir(parents=True, exist_ok=True)
+        journal = cls(lab.store.with_suffix(".journal"))
+        journal.record(Entry("lab", str(lab.directory)))
+        (lab.directory / "journal").symlink_to(journal.path)
+        return journal
+
+    @classmethod
+    def of(cls, directory: Path) -> tuple["Journal", ...]:
+        """Every journal of a lab that has or had this directory, whether or not it is left."""
+        own = (directory / "journal").resolve()
+        others = set((cache_directory() / "labs").glob("*.journal")) - {own}
+        mark = (Entry("lab", str(directory)),)
+        orphans = [cls(path) for path in sorted(others) if cls(path).entries()[:1] == mark]
+        return (cls(own), *orphans) if own.exists() else tuple(orphans)
 
     def record(self, *entries: Entry) -> None:
         """Write down what is about to be made."""
@@ -56,12 +78,11 @@ class Journal:
 
         The journal goes last, so an interrupted cleaning is continued by the next one.
         """
-        # All processes first: they hold mounts and namespaces.
         entries = self.entries()
-        for kind in ("unit", "group", "mount", "namespace", "directory"):
+        for kind, remove in _REMOVE.items():
             for entry in reversed(entries):
                 if entry.kind == kind:
-                    _REMOVE[entry.kind](entry.name)
+                    remove(entry.name)
         self.path.unlink(missing_ok=True)
 
 
@@ -124,6 +145,7 @@ def _remove_directory(name: str, timeout: float = 5.0) -> None:
             time.sleep(0.05)
 
 
+# In this order: processes hold mounts and namespaces, and mounts hold directories.
 _REMOVE: dict[Kind, Callable[[str], None]] = {
     "unit": _stop_unit,
     "group": _remove_group,

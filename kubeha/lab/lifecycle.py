@@ -109,10 +109,17 @@ def down(directory: Path, progress: Progress) -> None:
     Raises LabError when there is no such lab.
     """
     box.require()
-    if not directory.is_dir():
+    if not directory.is_dir() and not Journal.of(directory):
         load(directory)
     with locked(directory, progress), undisturbed():
-        Journal(directory).clean()
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Everything that labs of this directory have made, then the directory."""
+    for journal in Journal.of(directory):
+        journal.clean()
+    if directory.exists():
         shutil.rmtree(directory)
 
 
@@ -204,7 +211,7 @@ def _new(request: Request, directory: Path) -> Lab:
 
 def _make(lab: Lab, base: Path, progress: Progress) -> None:
     """Network, disks, machines; then wait until all of them answer."""
-    journal = Journal(lab.directory)
+    journal = Journal.start(lab)
     progress(f"starting {', '.join(machine.name for machine in lab.machines)}")
     journal.record(Entry("directory", str(lab.store)), Entry("namespace", lab.lan))
     lab.store.mkdir(parents=True)
@@ -244,29 +251,27 @@ def _make_disk(machine: Machine, base: Path) -> None:
 
 def _clear_leftovers(directory: Path, progress: Progress) -> None:
     """Take away what a lab of this name has left; raises LabError when it is running."""
-    if not directory.exists():
-        return
     if (directory / "ready").exists() and (network.NETNS / load(directory).lan).exists():
         raise LabError(
             f"the lab '{directory.name}' is up already",
             hint=f"kubeha lab down --name {directory.name}, or another --name",
         )
-    if Journal(directory).entries():
+    if Journal.of(directory):
         progress(f"cleaning up what an earlier lab '{directory.name}' has left")
-    Journal(directory).clean()
-    shutil.rmtree(directory)
+    _remove(directory)
 
 
 def _undo(lab: Lab, *, keep_logs: bool) -> None:
     """Take away a lab that did not come to be."""
-    if keep_logs:
-        save_journals(lab)
-    Journal(lab.directory).clean()
+    if not keep_logs:
+        _remove(lab.directory)
+        return
+    save_journals(lab)
+    for journal in Journal.of(lab.directory):
+        journal.clean()
     for path in lab.directory.iterdir():
         if path != lab.logs:
             path.unlink()
-    if not keep_logs:
-        shutil.rmtree(lab.directory)
 
 
 def save_journals(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def traces(lab_id: str) -> list[str]:
 
 
 def journalled_names(place: Path) -> set[str]:
-    return {entry.name for entry in Journal(place).entries()}
+    return {entry.name for journal in Journal.of(place) for entry in journal.entries()}
 
 
 def lab_id(place: Path) -> str:
@@ -311,6 +312,19 @@ def test_down_takes_a_lab_away_whose_machines_are_broken(tmp_path: Path) -> None
     finally:
         lab.down()
     assert traces(gone) == []
+
+
+def test_a_lab_whose_directory_was_lost_is_taken_away(tmp_path: Path) -> None:
+    """After `rm -rf .lab` or `git clean` the machines still run, and nobody knows of them."""
+    lab = RunningLab(new_name(), tmp_path)
+    for recovery in ("down", "up"):
+        lab.up("--kubernetes", "none", "--nodes", "1", "--clients", "0")
+        lost = lab_id(lab.place)
+        shutil.rmtree(tmp_path / ".lab")
+        assert traces(lost)
+        lab(recovery, *(["--kubernetes", "none"] if recovery == "up" else []))
+        assert traces(lost) == []
+    lab.down()
 
 
 @pytest.mark.parametrize("machines_booting", [0, 1, 3])

@@ -73,7 +73,7 @@ def box() -> Iterator[Box]:
     store = cache_directory() / "labs" / lab_id
     store.mkdir(parents=True)
     box = Box("box", "", "", lab_id, store / "box")
-    journal = Journal(store)
+    journal = Journal(store / "journal")
     journal.record(
         Entry("group", str(box.group.parent)),
         Entry("mount", str(box.store / "upper")),
