@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from kubeha.errors import HostError
@@ -111,44 +111,95 @@ async def _all_begun(
 
 @contextmanager
 def background(
-    cluster: Cluster, nodes: Sequence[Node], request: SampleRequest
-) -> Iterator[Recorder]:
-    """`sampling` for scripts and tests without asyncio: connects, and works in a thread."""
-    recorder = Recorder()
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    ended: Future[None] = Future()
-    work = _work(cluster, nodes, request, recorder, started)
-    thread = threading.Thread(target=_run, args=(work, started, ended), name="sampling")
-    thread.start()
-    loop, over = started.result()
-    try:
-        yield recorder
-    finally:
-        loop.call_soon_threadsafe(over.set)
-        thread.join()
-    ended.result()
-
-
-async def _work(
     cluster: Cluster,
     nodes: Sequence[Node],
     request: SampleRequest,
-    recorder: Recorder,
-    started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]",
-) -> None:
-    over = asyncio.Event()
-    async with AsyncExitStack() as stack:
-        hosts = [await stack.enter_async_context(connect(cluster, node)) for node in nodes]
-        async with sampling(hosts, request) as inner:
-            started.set_result((asyncio.get_running_loop(), over))
-            await over.wait()
-        recorder.finish([inner.history])
+    *,
+    become_password: str | None = None,
+) -> Iterator[Recorder]:
+    """`sampling` for scripts and tests without asyncio: connects, and works in a thread.
 
-
-def _run(work: Coroutine[Any, Any, None], started: "Future[Any]", ended: "Future[None]") -> None:
-    """Run to the end; whoever waits learns of what went wrong."""
+    When the body is left by an exception, Ctrl-C among them, the clients are stopped at once and
+    there is no history.
+    """
+    recorder = Recorder()
+    thread = _Thread(_Work(cluster, nodes, request, become_password, recorder))
+    thread.start()
     try:
-        asyncio.run(work)
-        ended.set_result(None)
-    except BaseException as error:
-        (ended if started.done() else started).set_exception(error)
+        thread.work.started.result()
+        yield recorder
+    except BaseException:
+        thread.cancel()
+        raise
+    thread.finish()
+
+
+class _Work:
+    """What the thread does, and how far it has come."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        nodes: Sequence[Node],
+        request: SampleRequest,
+        become_password: str | None,
+        recorder: Recorder,
+    ) -> None:
+        self.started: Future[None] = Future()
+        self.over = asyncio.Event()
+        self._cluster = cluster
+        self._nodes = nodes
+        self._request = request
+        self._password = become_password
+        self._recorder = recorder
+
+    async def run(self) -> None:
+        async with AsyncExitStack() as stack:
+            ways = [
+                connect(self._cluster, node, become_password=self._password) for node in self._nodes
+            ]
+            hosts = [await stack.enter_async_context(way) for way in ways]
+            async with sampling(hosts, self._request) as inner:
+                self.started.set_result(None)
+                await self.over.wait()
+            self._recorder.finish([inner.history])
+
+
+class _Thread(threading.Thread):
+    """Runs the work on an event loop of its own."""
+
+    def __init__(self, work: _Work) -> None:
+        # A daemon: a process that has to end ends, and with it the connections and the clients.
+        super().__init__(name="sampling", daemon=True)
+        self.work = work
+        self._loop = asyncio.new_event_loop()
+        self._task = self._loop.create_task(work.run())
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._task)
+        except BaseException as error:
+            self._error = error
+            if not self.work.started.done():
+                self.work.started.set_exception(error)
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    def finish(self) -> None:
+        """Let the clients finish what they began. Raises what went wrong meanwhile."""
+        self._call(self.work.over.set)
+        self.join()
+        if self._error is not None:
+            raise self._error
+
+    def cancel(self) -> None:
+        self._call(self._task.cancel)
+        self.join()
+
+    def _call(self, what: Callable[[], object]) -> None:
+        # The loop is closed when the work has ended by itself, by an error.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(what)

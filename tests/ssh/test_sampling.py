@@ -1,14 +1,17 @@
 """Clients that really connect, over a real sshd, to a real TLS server."""
 
 import asyncio
+import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from api_server import ApiServer, Authority
 from loopback import Sshd
+from test_failures import children
 
 from kubeha.errors import HostError
 from kubeha.history import History, summarise
@@ -151,6 +154,37 @@ def test_sampling_that_is_left_by_an_error_stops_the_clients(sshd: Sshd, server:
     asked = len(server.requests)
     time.sleep(0.5)
     assert len(server.requests) == asked
+
+
+def test_background_left_by_ctrl_c_stops_at_once(sshd: Sshd, server: ApiServer) -> None:
+    """Though clients under way would have waited for a minute."""
+    server.mood = "hang"
+    cluster = sshd.cluster()
+    what = request(server, Load("version", timeout=60), duration=60)
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        with background(cluster, cluster.control_plane, what):
+            raise KeyboardInterrupt
+    assert time.monotonic() - begin < 10
+    time.sleep(1.0)
+    asked = len(server.requests)
+    time.sleep(0.5)
+    assert len(server.requests) == asked
+
+
+def test_clients_that_are_lost_are_an_error_at_the_end(
+    make_sshd: Callable[..., Sshd], server: ApiServer
+) -> None:
+    sshd = make_sshd()
+    cluster = sshd.cluster()
+    body_went_on = False
+    with pytest.raises(HostError, match="m1: the connection was lost in the middle"):
+        with background(cluster, cluster.control_plane, request(server, Load("version"))):
+            for child in children(sshd.process.pid):
+                os.kill(child, signal.SIGKILL)
+            time.sleep(0.5)
+            body_went_on = True
+    assert body_went_on
 
 
 def test_limits_are_kept(sshd: Sshd, server: ApiServer) -> None:
