@@ -27,6 +27,7 @@ from kubeha.config.problem import Path, Position, Problem, shown
 
 LARGEST_FILE = 256 * 1024
 DEEPEST = 8
+LONGEST_KEY = 64
 
 _NOT_EVEN_IN_COMMENTS = {"Cc", "Zl", "Zp"}
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -194,7 +195,7 @@ def _mapping(events: _Events, document: Document, path: Path) -> dict[str, Any]:
     seen: set[str] = set()
     while not isinstance(key_event := events.take(), MappingEndEvent):
         position = _position(key_event.start_mark)
-        if not isinstance(key_event, ScalarEvent):
+        if not isinstance(key_event, ScalarEvent) or not _is_word(key_event.value):
             raise Unreadable("a key must be a word", position=position)
         key = key_event.value
         where = (*path, key)
@@ -209,6 +210,11 @@ def _mapping(events: _Events, document: Document, path: Path) -> dict[str, Any]:
             tree[key] = value
         seen.add(key)
     return tree
+
+
+def _is_word(text: str) -> bool:
+    """Short, and harmless in a message on a terminal."""
+    return 0 < len(text) <= LONGEST_KEY and not any(_is_control(each) for each in text)
 
 
 def _sequence(events: _Events, document: Document, path: Path) -> tuple[Any, ...]:

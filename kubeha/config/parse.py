@@ -11,6 +11,7 @@ from kubeha.config.validation import validate
 from kubeha.errors import ConfigError
 from kubeha.model import Cluster
 
+MOST_LINES = 100
 HINT = "every key is described in docs/configuration.md and by: kubeha schema"
 
 
@@ -56,7 +57,11 @@ def _once(found: list[Problem]) -> list[Problem]:
 def _lines(name: str, document: Document, found: list[Problem]) -> tuple[str, ...]:
     """The problems as text, in the order of the file."""
     ordered = sorted(found, key=lambda problem: document.position(problem.path))
-    return tuple(problem.text(name, document.position(problem.path)) for problem in ordered)
+    lines = [
+        problem.text(name, document.position(problem.path)) for problem in ordered[:MOST_LINES]
+    ]
+    rest = len(ordered) - len(lines)
+    return (*lines, f"and {rest} more") if rest else tuple(lines)
 
 
 def _count(name: str, found: list[Problem]) -> str:

@@ -22,6 +22,7 @@ def outcome(data: bytes) -> Loaded | ConfigError:
         return parse(data, "f")
     except ConfigError as error:
         assert error.problems
+        assert all(problem.isprintable() for problem in error.problems)
         return error
 
 

@@ -215,6 +215,8 @@ def test_one_load_balancer_is_a_warning_that_says_what_is_lost():
         (b"a: !!python/object:os.system x\n", "1:4: tags (!) are not allowed"),
         (b"a: 1\n---\nb: 2\n", "2:1: there must be one YAML document in the file"),
         (b"? [a]\n: 1\n", "1:3: a key must be a word"),
+        (b'"\\e[31m": 1\n', "1:1: a key must be a word"),
+        (b"a" * 65 + b": 1\n", "1:1: a key must be a word"),
         (b"[" * 9000, "1:1: the file must be a mapping"),
         (b"a: " + b"[" * 9000, "1:11: nested more than 8 deep"),
         (b"a" * (LARGEST_FILE + 1), "1:1: larger than 256 KiB: this is no cluster file"),
@@ -225,6 +227,12 @@ def test_what_is_no_cluster_file_at_all(data, problem):
     found = problems(data)
     assert len(found) == 1
     assert found[0].startswith(problem), found
+
+
+def test_more_problems_than_anybody_reads():
+    found = problems(GOOD + "".join(f"key{number}: 1\n" for number in range(1000)))
+    assert len(found) == 101
+    assert found[-1] == "and 900 more"
 
 
 def test_the_file_that_init_writes_loads():
