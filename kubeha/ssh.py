@@ -215,12 +215,21 @@ def _host_key(to: Target, error: Exception, offered: asyncssh.SSHKey | None) -> 
             "somebody may be in between; if the machine was installed anew: "
             f"ssh-keygen -R '{name}' -f {files}",
         )  # fmt: skip
-    scan = f"-p {to.port} " if port else ""
     return _error(
         to, "host-key-unknown", f"the host key of {name} is not known{shown}",
-        f"compare it with the machine's own, then: ssh-keyscan {scan}{to.host} >> "
-        f"{to.known_files[0] if to.known_files else _USER_KNOWN_HOSTS[0]}",
+        f"compare it with the machine's own, then accept it: {_accepting(to)}",
     )  # fmt: skip
+
+
+def _accepting(to: Target) -> str:
+    """The command that puts the node's host key into the right file."""
+    if to.proxy or to.jump:
+        # ssh-keyscan knows no way round.
+        config = f"-F {to.config[0]} " if to.config else ""
+        return f"ssh {config}-o StrictHostKeyChecking=ask -l {to.user} {to.name} true"
+    port = f"-p {to.port} " if to.port != 22 else ""
+    file = to.known_files[0] if to.known_files else _USER_KNOWN_HOSTS[0]
+    return f"ssh-keyscan {port}{to.host} >> {file}"
 
 
 def _error(to: Target, kind: str, message: str, hint: str) -> HostError:

@@ -138,7 +138,31 @@ def test_host_key_unknown(sshd: Sshd) -> None:
     assert failure(sshd) == (
         "host-key-unknown",
         f"m1: the host key of [127.0.0.1]:{sshd.port} is not known ({shown})",
-        f"compare it with the machine's own, then: ssh-keyscan -p {sshd.port} 127.0.0.1 >> {known}",
+        "compare it with the machine's own, then accept it: "
+        f"ssh-keyscan -p {sshd.port} 127.0.0.1 >> {known}",
+    )
+
+
+def test_the_command_that_accepts_a_host_key_does_it(sshd: Sshd) -> None:
+    sshd.configure(known_hosts="")
+    hint = failure(sshd)[2]
+    command = hint.partition("accept it: ")[2]
+    subprocess.run(["sh", "-c", command], check=True, stderr=subprocess.PIPE)
+    cluster = sshd.cluster()
+
+    async def main() -> None:
+        async with connect(cluster, cluster.control_plane[0]):
+            pass
+
+    asyncio.run(main())
+
+
+def test_host_key_unknown_behind_a_proxy(sshd: Sshd) -> None:
+    relay = f"{sys.executable} {Path(__file__).with_name('netcat.py')} %h %p"
+    sshd.configure(f"ProxyCommand {relay}", known_hosts="")
+    assert failure(sshd)[2] == (
+        "compare it with the machine's own, then accept it: "
+        f"ssh -F {sshd.config} -o StrictHostKeyChecking=ask -l root m1 true"
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from loopback import Sshd
 
 from kubeha.errors import HostError
@@ -107,3 +109,14 @@ def test_run_streams_lines_and_takes_input(sshd: Sshd) -> None:
     )
     assert (done.status, done.stdout, done.stderr) == (4, "one\ntwo", "hello\n")
     assert sorted(lines) == ["hello", "one", "two"]
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0")), max_size=5))
+def test_no_argument_meets_a_shell(sshd: Sshd, words: list[str]) -> None:
+    """Whatever is in an argument arrives as it is."""
+    argv = ["printf", "%s\\n--\\n", *words] if words else ["true"]
+    done = on_host(sshd, lambda host: host.run(argv, timeout=10))
+    assert (done.ok, done.stdout) == (True, "".join(f"{word}\n--\n" for word in words))
