@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator
 
 import pytest
-from running_lab import RunningLab
+from running_lab import RunningLab, wait_for
 
 from kubeha.errors import HostError
 from kubeha.host import connect
@@ -46,16 +46,27 @@ def machine(machines: RunningLab) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def whoami(machines: RunningLab, machine: Machine) -> Callable[..., str]:
-    """Run `id -un` on the machine, logged in as some user."""
+def cluster_of(machines: RunningLab, machine: Machine) -> Callable[[str], Cluster]:
+    """A cluster of the client machine alone, where one logs in as some user."""
     node = Node.model_validate({"name": "c1", "address": machine.address})
     endpoint = Endpoint.model_validate({"vip": machines.vip})
 
-    def ask(user: str, password: str | None = None) -> str:
+    def cluster(user: str) -> Cluster:
         ssh = Ssh(config=str(machines.place / "ssh_config"), user=user)
-        cluster = Cluster(cluster="lab", endpoint=endpoint, control_plane=(node,), ssh=ssh)
+        return Cluster(cluster="lab", endpoint=endpoint, control_plane=(node,), ssh=ssh)
+
+    return cluster
+
+
+@pytest.fixture
+def whoami(cluster_of: Callable[[str], Cluster]) -> Callable[..., str]:
+    """Run `id -un` on the machine, logged in as some user."""
+
+    def ask(user: str, password: str | None = None) -> str:
+        cluster = cluster_of(user)
 
         async def main() -> str:
+            node = cluster.control_plane[0]
             async with connect(cluster, node, become_password=password) as host:
                 return (await host.run(["id", "-un"], timeout=10)).stdout.strip()
 
@@ -144,3 +155,37 @@ def test_the_password_is_in_no_command_line_log_or_journal(
     journal = machine.execute(["journalctl", "--output=cat"]).stdout
     for text in (caplog.text, journal):
         assert text and PASSWORD not in text and "correct horse" not in text
+
+
+@pytest.mark.parametrize(("user", "password"), [("ops", None), ("piped", PASSWORD)])
+@pytest.mark.parametrize("finish", [False, True])
+def test_what_becomes_of_a_program_under_sudo_when_the_operator_goes(
+    cluster_of: Callable[[str], Cluster],
+    machine: Machine,
+    user: str,
+    password: str | None,
+    finish: bool,
+) -> None:
+    """apt finishes what it began, also where sudo has put a terminal in between."""
+    cluster = cluster_of(user)
+    mark = f"/run/kubeha-test-{user}-{finish}"
+    script = f"echo $$ > {mark}; echo begun; sleep 2; echo still here; touch {mark}-done"
+
+    async def leave() -> None:
+        begun = asyncio.Event()
+        async with connect(cluster, cluster.control_plane[0], become_password=password) as host:
+            work = host.run(
+                ["sh", "-c", script], timeout=20, finish=finish, on_line=lambda _: begun.set()
+            )
+            task = asyncio.ensure_future(work)
+            await begun.wait()
+            task.cancel()
+
+    asyncio.run(leave())
+    gone = ["sh", "-c", f"! test -e /proc/$(cat {mark})"]
+    wait_for("the program's end", lambda: _succeeds(machine, gone), timeout=10)
+    assert _succeeds(machine, ["test", "-e", f"{mark}-done"]) == finish
+
+
+def _succeeds(machine: Machine, argv: list[str]) -> bool:
+    return machine.execute(argv, check=False).returncode == 0
