@@ -29,6 +29,13 @@ LARGEST_FILE = 256 * 1024
 DEEPEST = 8
 LONGEST_KEY = 64
 
+_CONTENT = (
+    ScalarEvent,
+    MappingStartEvent,
+    MappingEndEvent,
+    SequenceStartEvent,
+    SequenceEndEvent,
+)
 _NOT_EVEN_IN_COMMENTS = {"Cc", "Zl", "Zp"}
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -137,14 +144,7 @@ class _Events:
                 raise Unreadable(
                     f"nested more than {DEEPEST} deep", position=_position(event.start_mark)
                 )
-            if isinstance(
-                event,
-                ScalarEvent
-                | MappingStartEvent
-                | MappingEndEvent
-                | SequenceStartEvent
-                | SequenceEndEvent,
-            ):
+            if isinstance(event, _CONTENT):
                 yield event
 
 
