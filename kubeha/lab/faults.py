@@ -139,7 +139,8 @@ def _partition(lab: Lab, _: Machine) -> None:
 def _kill(unit: str) -> Callable[[Lab, Machine], None]:
     def kill(_: Lab, machine: Machine) -> None:
         _main_pid(machine, unit)
-        machine.execute(["systemctl", "kill", "--signal=SIGKILL", unit])
+        # Not by systemctl kill: systemd 257 would kill the unit's ExecStopPost as well.
+        machine.execute(["kill", "-KILL", *map(str, _unit_pids(machine, unit))])
 
     return kill
 
