@@ -56,6 +56,11 @@ test-soak: setup setup-system ## many repeats, hours
 demo: setup setup-system ## the main job, told as a story, on real machines (KEEP=1 leaves them up)
 	$(BIN)/python scripts/demo.py
 
+.PHONY: docs
+docs: setup ## bring the generated parts of the documentation up to date
+	$(BIN)/python scripts/configuration_reference.py >docs/configuration.md
+	$(BIN)/cog -r -I scripts docs/*.md
+
 .PHONY: bench
 bench: setup setup-system ## figures for the documentation
 	$(BIN)/python bench/cli.py
