@@ -120,6 +120,7 @@ class NodeFacts:
     keepalived_json: str | None = None
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     clock: float = 0.0
+    etc_writable: bool | None = None
 
     def holds(self, vip: IPAddress) -> bool | None:
         """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
@@ -305,6 +306,7 @@ def node_facts(name: str, seen: Collected) -> NodeFacts:
         keepalived_json=_text(dumps.get("state")),
         fetched={key: parse_fetched(answer) for key, answer in fetched.items()},
         clock=seen.clock,
+        etc_writable=commands["etc"].ok if "etc" in commands else None,
     )
 
 

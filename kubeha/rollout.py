@@ -126,8 +126,8 @@ class Rollout:
         if errors:
             raise RolloutStuck(
                 f"{failure.message}; and putting it back failed: {'; '.join(errors)}",
-                hint=f"see that {change.node} can be reached, then run kubeha apply again: it goes on"
-                f" from what it finds; no other node was touched after {change.node}",
+                hint=f"see that {change.node} can be reached, then run kubeha apply again: it goes"
+                f" on from what it finds; no other node was touched after {change.node}",
                 node=change.node,
             ) from failure
         raise RolloutFailed(

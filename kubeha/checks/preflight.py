@@ -86,6 +86,29 @@ def disk(world: World) -> Iterator[Finding]:
                 )
 
 
+def read_only(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        if facts.etc_writable is False:
+            yield kinds.READ_ONLY.at(
+                facts.name,
+                "/etc cannot be written to: its file system is mounted read-only",
+                f"see why in the log (dmesg) of {facts.name}, then: mount -o remount,rw /etc",
+            )
+
+
+def vrid_change(world: World) -> Iterator[Finding]:
+    """A rolling change of the VRID would leave two virtual routers side by side."""
+    wanted, deployed = world.cluster.vrrp.vrid, world.deployed_vrid()
+    if wanted is not None and deployed is not None and wanted != deployed:
+        yield kinds.VRID_CHANGE.at(
+            "",
+            f"virtual router id {deployed} is deployed, the cluster file says {wanted}: changed"
+            " node by node, both would hold the VIP",
+            f"put vrrp.vrid: {deployed} into the cluster file",
+            f"virtual_router_id {deployed} in {paths.KEEPALIVED_CONFIG}",
+        )
+
+
 def vip_taken(world: World) -> Iterator[Finding]:
     """The VIP answers on the wire although none of our nodes has it."""
     if world.holders:
@@ -175,6 +198,8 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     packages,
     foreign_files,
     disk,
+    read_only,
+    vrid_change,
     vip_taken,
     vip_subnet,
     named_interface,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from kubeha.errors import ConfigError
+from kubeha.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from kubeha.model import Cluster, Node
@@ -23,6 +23,11 @@ def load(context: typer.Context) -> "Cluster":
     loaded = parse(read(name), name)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
+    if loaded.cluster.load_balancers == "external":
+        raise UsageError(
+            f"{name}: load_balancers: external is reserved: there is nothing for kubeha to run",
+            hint="name the machines that shall run HAProxy and keepalived, or leave it out",
+        )
     return beside(loaded.cluster, Path(name).resolve().parent)
 
 

@@ -160,8 +160,9 @@ def test_packages_that_cannot_be_had(bare: Endpoint) -> None:
     ("breaks", "heals", "words"),
     [
         pytest.param(
-            ["mount", "--bind", "-o", "ro", "/etc", "/etc"], ["umount", "-l", "/etc"],
-            "read-only", id="read-only-etc",
+            ["sh", "-c", "cd /etc && mount -B kubeha kubeha && mount -o remount,ro,bind kubeha"],
+            ["umount", "-l", "/etc/kubeha"],
+            "read-only", id="read-only",
         ),
         pytest.param(
             ["mount", "-t", "tmpfs", "-o", "size=4k,mode=755", "tmpfs", "/etc/kubeha"],
@@ -189,6 +190,19 @@ def test_a_place_that_cannot_be_written(
     assert done.returncode in (4, 5), done.stderr
     assert f"error: {victim}: " in done.stderr and words in done.stderr.lower()
     assert bare.holder() == holder
+
+
+def test_a_sealed_etc_is_found_before_anything_is_touched(bare: Endpoint) -> None:
+    machine = bare.lab.machine("m2")
+    machine.execute(["mount", "--bind", "/etc", "/etc"])
+    machine.execute(["mount", "-o", "remount,ro,bind", "/etc"])
+    try:
+        done = apply(bare)
+    finally:
+        machine.execute(["umount", "-l", "/etc"])
+    assert done.returncode == 1
+    assert "KH207 error m2: /etc cannot be written to" in done.stderr
+    assert untouched(bare, *NODES)
 
 
 def test_killed_in_the_middle_the_next_apply_goes_on(bare: Endpoint) -> None:

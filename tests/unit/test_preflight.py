@@ -121,6 +121,24 @@ def test_an_installed_node_needs_little_space() -> None:
     assert preflight(world(m2=there)) == ()
 
 
+def test_a_read_only_etc() -> None:
+    found = only(preflight(world(m2=m2(etc_writable=False))))
+    assert (found.code, found.node) == ("KH207", "m2")
+    assert found.message == "/etc cannot be written to: its file system is mounted read-only"
+
+
+def test_a_vrid_that_is_not_the_deployed_one() -> None:
+    text = "# Written by kubeha for node m2.\nvrrp_instance kubeha {\n    virtual_router_id 10\n}\n"
+    deployed = with_file(m2(), text_file(paths.KEEPALIVED_CONFIG, text))
+    of = OF.model_copy(update={"vrrp": OF.vrrp.model_copy(update={"vrid": 51})})
+    found = only(preflight(world(of, m2=deployed)))
+    assert found.code == "KH405"
+    assert found.message.startswith("virtual router id 10 is deployed, the cluster file says 51")
+    assert found.fix == "put vrrp.vrid: 10 into the cluster file"
+    same = OF.model_copy(update={"vrrp": OF.vrrp.model_copy(update={"vrid": 10})})
+    assert preflight(world(same, m2=deployed)) == ()
+
+
 def test_a_vip_that_a_stranger_answers_for() -> None:
     heard = {"m1": ("02:00:00:00:00:99",), "m2": ("02:00:00:00:00:99",), "m3": ()}
     found = only(preflight(replace(world(), vip_answers=heard)))
