@@ -107,7 +107,7 @@ def failover(intervals: Sequence[float] = (0.05, 0.1, 0.3, 1.0), count: int = 3)
 
 def commands() -> str:
     """Every verb and every option, from the command line itself."""
-    root = typer.main.get_command(app)
+    root: Any = typer.main.get_command(app)
     parts = [_options("Before the verb", [p for p in root.params if p.name != "help"])]
     parts += [_command(f"kubeha {verb}", root.commands[verb]) for verb in VERBS]
     return "\n".join(parts)
