@@ -25,6 +25,12 @@ PARSERS = {
         [str(address) for address in keepalived.virtual_addresses(text)],
     ],
     "systemctl_show": facts.parse_units,
+    "ip_address": facts.parse_addresses,
+    "dpkg_query": facts.parse_dpkg,
+    "conffiles": facts.parse_dpkg,
+    "ss_listeners": facts.parse_listeners,
+    "df": facts.parse_free,
+    "os_release": facts.parse_os_release,
 }
 CASES = sorted(path for path in HERE.glob("*/*.txt") if path.parent.name in PARSERS)
 
