@@ -39,8 +39,6 @@ def render(
     from kubeha.desired import desired_node
 
     cluster = load(context)
-    if not cluster.load_balancer_nodes:
-        raise UsageError("the load balancers are external: there is nothing to render")
     pem = _read(ca) if ca else None
     directory = Path(output)
     for node in cluster.load_balancer_nodes:

@@ -154,9 +154,12 @@ def test_a_warning_goes_to_standard_error(kubeha):
     assert err.startswith(f"warning: {file}:11:1: control_plane: only one load balancer node:")
 
 
-def test_external_load_balancers_have_no_files(kubeha, tmp_path):
+def test_external_load_balancers_are_reserved(kubeha, tmp_path):
     text = (GOLDEN / "three-nodes/kubeha.yaml").read_text() + "load_balancers: external\n"
     (tmp_path / "kubeha.yaml").write_text(text)
     status, _, err = kubeha("render", "-o", "out")
     assert status == 2
-    assert err == "error: the load balancers are external: there is nothing to render\n"
+    assert err == (
+        "error: kubeha.yaml: load_balancers: external is reserved: there is nothing for kubeha to run\n"
+        "hint: name the machines that shall run HAProxy and keepalived, or leave it out\n"
+    )
