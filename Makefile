@@ -58,7 +58,8 @@ demo: setup setup-system ## the main job, told as a story, on real machines (KEE
 
 .PHONY: docs
 docs: setup ## bring the generated parts of the documentation up to date
-	$(BIN)/python scripts/configuration_reference.py >docs/configuration.md
+	$(BIN)/python scripts/configuration_reference.py >docs/.configuration.md
+	mv docs/.configuration.md docs/configuration.md
 	$(BIN)/cog -r -I scripts docs/*.md
 
 .PHONY: bench
