@@ -58,6 +58,14 @@ class History:
     def failures(self) -> tuple[Attempt, ...]:
         return tuple(attempt for attempt in self.attempts if not attempt.ok)
 
+    def cut_off(self, at: float) -> tuple[Attempt, ...]:
+        """Failures of what had begun at that time (seconds since 1970) or before.
+
+        What was under way through a machine that dies is lost with it, whatever takes over; what
+        begins later need not fail.
+        """
+        return tuple(attempt for attempt in self.failures if attempt.start <= at)
+
 
 def history(attempts: Iterable[Attempt]) -> History:
     """A history of attempts that come in any order."""

@@ -65,10 +65,15 @@ def plan_text(plan: Plan, *, diff: bool = True) -> str:
     if plan.empty:
         return "No changes. Every load balancer node is as the cluster file says."
     lines = []
+    told: dict[tuple[str, ...], str] = {}
     for number, change in enumerate(plan.changes, 1):
         role = _role(plan, change)
         lines.append(f"[bold]{number}. {escape(change.node)}[/bold]{role}")
-        lines += [f"   {line}" for line in _change_lines(change, diff)]
+        todo = tuple(_change_lines(change, diff))
+        if todo in told:
+            todo = (f"the same as on {escape(told[todo])}",)
+        told.setdefault(todo, change.node)
+        lines += [f"   {line}" for line in todo]
     count = len(plan.changes)
     if plan.first:
         first = plan.changes[0].node

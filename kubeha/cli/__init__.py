@@ -5,6 +5,7 @@ Heavy imports (pydantic, asyncssh, rich) belong inside the verbs' functions, so 
 """
 
 import importlib
+import logging
 
 import typer
 
@@ -28,6 +29,12 @@ for _verb in VERBS:
 def root(
     context: typer.Context,
     file: str = typer.Option("kubeha.yaml", "-f", "--file", help="The cluster file."),
+    verbose: bool = typer.Option(
+        False, "-v", "--verbose", help="Tell on standard error each command that is run."
+    ),
 ) -> None:
     """Makes the Kubernetes API endpoint of a self-hosted cluster survive the loss of any node."""
     context.obj = {"file": file}
+    if verbose:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger("kubeha").setLevel(logging.DEBUG)

@@ -12,7 +12,7 @@ from running_lab import RunningLab, wait_for
 
 from kubeha.cli.cluster_file import beside
 from kubeha.config import parse
-from kubeha.history import History, Summary, summarise
+from kubeha.history import Attempt, History, Summary, summarise
 from kubeha.kubeconfig import credentials
 from kubeha.model import Cluster
 from kubeha.remote import Load
@@ -24,22 +24,28 @@ CLIENTS = (Load("version", rate=20, timeout=PATIENCE), Load("read", rate=5, time
 NODES = ("m1", "m2", "m3")
 
 
+# A fault's program needs this long to do its work, in seconds.
+STRIKING = 0.05
+
+
 @dataclass
 class Seen:
-    """What clients saw while something happened; `struck` is when it did (seconds since 1970)."""
+    """What clients saw while something happened; `struck` is when it had (seconds since 1970)."""
 
     history: History = field(default_factory=History)
     struck: float = 0.0
 
-    def strike(self) -> None:
-        self.struck = time.time()
+    def strike(self, at: float | None = None) -> None:
+        self.struck = time.time() if at is None else at + STRIKING
 
     @property
     def summary(self) -> Summary:
         return summarise(self.history, around=self.struck or None)
 
-    def failed(self, kind: str) -> int:
-        return self.summary.kinds[kind].failed
+    def failed(self, kind: str) -> list[Attempt]:
+        """What failed although it began after the strike."""
+        lost = self.history.cut_off(self.struck)
+        return [one for one in self.history.failures if one.kind == kind and one not in lost]
 
     def show(self, what: str) -> None:
         """Print the figures: they are not asserted, machines are noisy."""
@@ -47,7 +53,8 @@ class Seen:
             quiet = f"{figures.silence.seconds:.2f} s" if figures.silence else "-"
             print(
                 f"{what}: {kind}: {figures.count} requests, {figures.failed} failed"
-                f" {dict(figures.outcomes)}, longest silence {quiet},"
+                f" {dict(figures.outcomes)} ({len(self.failed(kind))} of those that began after),"
+                f" longest silence {quiet},"
                 f" slowest answer {figures.worst_latency or 0:.2f} s"
             )
 
@@ -78,6 +85,12 @@ class Endpoint:
         assert done.stdout, done.stderr
         seen: dict[str, Any] = json.loads(done.stdout)
         return seen
+
+    def strike(self, seen: Seen, fault: str, machine: str) -> None:
+        """Inject a fault, and note when it was."""
+        self.lab.fault(fault, machine)
+        faults = json.loads((self.lab.place / "faults.json").read_text())
+        seen.strike(next(each["since"] for each in faults if each["fault"] == fault))
 
     def holders(self) -> list[str]:
         """Whose interface has the VIP: asked of the kernels, not of kubeha."""

@@ -71,16 +71,18 @@ def test_verify_answers_in_its_documented_shape(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("etcd_leader", [False, True], ids=["holder", "holder-and-etcd-leader"])
 def test_power_failure_of_the_holder(endpoint: Endpoint, etcd_leader: bool) -> None:
-    """The VIP moves, no patient client fails, the cluster works on, and nothing moves back."""
+    """The VIP moves, no patient client fails, the cluster works on, and nothing moves back.
+
+    What was under way through the dead machine is lost with it; it is printed, not asserted.
+    """
     old = endpoint.holder()
     if etcd_leader:
         _make_etcd_leader(endpoint, old)
     with endpoint.clients() as seen:
-        seen.strike()
-        endpoint.lab.fault("power-off", old)
+        endpoint.strike(seen, "power-off", old)
         new = endpoint.wait_for_holder(other_than=old)
     seen.show(f"power-off of {old}")
-    assert seen.failed("version") == 0
+    assert seen.failed("version") == []
     others = set(NODES) - {old}
     wait_for_leaders(endpoint.kubectl, others)
     assert_cluster_works(endpoint.kubectl)
@@ -116,7 +118,7 @@ def test_plain_reboot_of_the_holder_without_preparation(endpoint: Endpoint) -> N
         endpoint.lab.machine(old).execute(["systemctl", "reboot"], check=False)
         new = endpoint.wait_for_holder(other_than=old)
     seen.show(f"reboot of {old}")
-    assert seen.failed("version") == 0
+    assert seen.failed("version") == []
     endpoint.wait_until_healthy()
     assert endpoint.holders() == [new]
 
@@ -125,8 +127,7 @@ def test_killed_haproxy_on_the_holder(endpoint: Endpoint) -> None:
     """keepalived learns of it at once; systemd starts HAProxy again; one holder at the end."""
     old = endpoint.holder()
     with endpoint.clients(after=5) as seen:
-        seen.strike()
-        endpoint.lab.fault("kill-haproxy", old)
+        endpoint.strike(seen, "kill-haproxy", old)
         new = endpoint.wait_for_holder(other_than=old)
     seen.show(f"kill-haproxy on {old}")
     after_move = [one for one in seen.history.failures if one.start > seen.struck + 2]
@@ -140,12 +141,9 @@ def test_killed_api_server(endpoint: Endpoint) -> None:
     holder = endpoint.holder()
     victim = next(name for name in NODES if name != holder)
     with endpoint.clients(after=5) as seen:
-        seen.strike()
-        endpoint.lab.fault("kill-apiserver", victim)
+        endpoint.strike(seen, "kill-apiserver", victim)
     seen.show(f"kill-apiserver on {victim}")
-    in_flight = [one for one in seen.history.of("version") if one.start <= seen.struck <= one.end]
-    failed = [one for one in seen.history.of("version") if not one.ok and one not in in_flight]
-    assert failed == []
+    assert seen.failed("version") == []
     assert endpoint.holder() == holder
     wait_until_ready(endpoint.lab.machine(victim))
 

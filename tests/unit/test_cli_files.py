@@ -160,6 +160,7 @@ def test_external_load_balancers_are_reserved(kubeha, tmp_path):
     status, _, err = kubeha("render", "-o", "out")
     assert status == 2
     assert err == (
-        "error: kubeha.yaml: load_balancers: external is reserved: there is nothing for kubeha to run\n"
+        "error: kubeha.yaml: load_balancers: external is reserved:"
+        " there is nothing for kubeha to run\n"
         "hint: name the machines that shall run HAProxy and keepalived, or leave it out\n"
     )
