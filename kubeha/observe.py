@@ -214,21 +214,29 @@ async def listen_for_vip(
     return dict(await asyncio.gather(*asking))
 
 
-async def read_with_credentials(cluster: Cluster, fleet: Fleet, world: World) -> World:
-    """The same world with answers to authenticated questions through the endpoint.
+async def ask_again(cluster: Cluster, fleet: Fleet, world: World) -> World:
+    """The same world with answers to the questions that need what the first look has found.
 
-    Each node uses the kubeconfig that it has itself: no secret travels from one node to another.
-    The Leases are read once, from the first node that has a kubeconfig.
+    The endpoint is asked once more from every node, its certificate verified against the cluster's
+    CA; where a node has a kubeconfig, also for what needs credentials. Each node uses its own: no
+    secret travels from one node to another. The Leases are read once, by the first that can.
     """
     path = cluster.kubernetes.kubeconfig
-    leases_from = next((f.name for f in world.everybody if f.text_of(path)), None)
+    reader = next((facts.name for facts in world.everybody if facts.text_of(path)), None)
+    ca = world.ca()
 
-    async def ask(facts: NodeFacts) -> NodeFacts:
-        credentials = await _credentials(fleet.hosts[facts.name], facts.text_of(path))
-        if credentials is None:
-            return facts
-        asks = authenticated_questions(cluster, credentials, leases=facts.name == leases_from)
-        answers = (await fleet.hosts[facts.name].observe({}, (), {"fetch": asks})).answers["fetch"]
+    async def ask(facts: NodeFacts) -> Observed:
+        try:
+            return await answered(facts, fleet.hosts[facts.name])
+        except HostError as error:
+            return Unreachable(facts.name, error.message, error.hint)
+
+    async def answered(facts: NodeFacts, host: Host) -> NodeFacts:
+        asks = {key: {**one, "ca": ca} for key, one in endpoint_questions(cluster).items() if ca}
+        if credentials := await _credentials(host, facts.text_of(path)):
+            leases = facts.name == reader
+            asks |= authenticated_questions(cluster, credentials, leases=leases)
+        answers = (await host.observe({}, (), {"fetch": asks})).answers.get("fetch", {})
         new = {key: parse_fetched(answer) for key, answer in answers.items()}
         return replace(facts, fetched={**facts.fetched, **new})
 

@@ -91,11 +91,13 @@ KEEPALIVED_DOWN = _kind("KH403", _E, "keepalived does not run")
 STATE_MISMATCH = _kind("KH404", _E, "keepalived's word and the interface disagree")
 VRID_CHANGE = _kind("KH405", _E, "the virtual router id in the file is not the deployed one")
 FAULT = _kind("KH406", _E, "keepalived is in FAULT: this node cannot take the VIP")
+SILENT = _kind("KH407", _W, "keepalived runs but does not tell its state")
 
 # 5xx HAProxy
 HAPROXY_DOWN = _kind("KH501", _E, "HAProxy does not run or does not answer")
 SERVER_DOWN = _kind("KH502", _W, "HAProxy sees an API server down")
 ALL_SERVERS_DOWN = _kind("KH503", _E, "HAProxy sees no ready API server")
+NOT_OURS = _kind("KH504", _E, "HAProxy runs without the endpoint's servers")
 
 # 6xx Kubernetes
 API_UNHEALTHY = _kind("KH601", _W, "an API server is not ready")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from kubeha import haproxy, keepalived
+from kubeha import haproxy, keepalived, paths
 from kubeha.checks import finding as kinds
 from kubeha.checks import preflight
 from kubeha.checks.finding import Finding
@@ -105,6 +105,14 @@ def vrrp_state(world: World) -> Iterator[Finding]:
     for facts in world.load_balancers:
         said = keepalived.parse_state(facts.keepalived_json or "")
         holds = facts.holds(world.cluster.endpoint.vip)
+        unit = facts.units.get("keepalived.service")
+        if said is None and unit is not None and unit.active:
+            yield kinds.SILENT.at(
+                facts.name,
+                "keepalived runs but does not write its state when asked by signal",
+                "if it hangs: systemctl restart keepalived; a build without JSON cannot answer"
+                " (keepalived -v | grep JSON)",
+            )
         if said is None or holds is None:
             continue
         if said.state == "FAULT":
@@ -137,7 +145,13 @@ def haproxy_servers(world: World) -> Iterator[Finding]:
             continue
         servers = haproxy.api_servers(facts.haproxy_stat)
         down = [server for server in servers if not server.up and not world.bootstrapping]
-        if servers and len(down) == len(servers):
+        if not servers:
+            yield kinds.NOT_OURS.at(
+                facts.name,
+                f"HAProxy runs, but its configuration has no servers in {haproxy.BACKEND}",
+                f"kubeha apply; it runs with something else than {paths.HAPROXY_CONFIG} of ours",
+            )
+        elif len(down) == len(servers):
             yield kinds.ALL_SERVERS_DOWN.at(
                 facts.name,
                 "HAProxy sees no ready API server; it passes connections to any that accepts them",

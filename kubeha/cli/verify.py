@@ -51,11 +51,11 @@ async def _verify(cluster: "Cluster", password: str | None) -> "tuple[World, tup
 async def examine(cluster: "Cluster", fleet: "Fleet") -> "tuple[World, tuple[Finding, ...]]":
     """Everything that verify looks at, and what it found."""
     from kubeha.checks.health import drift, thorough
-    from kubeha.observe import read_with_credentials, survey
+    from kubeha.observe import ask_again, survey
     from kubeha.plan import make_plan, wanted
 
     world = await survey(cluster, fleet, full=True, listen=True)
-    world = await read_with_credentials(cluster, fleet, world)
+    world = await ask_again(cluster, fleet, world)
     facts = {each.name: each for each in world.load_balancers}
     desired = {name: node for name, node in wanted(world).items() if name in facts}
     plan = make_plan(cluster, desired, facts)

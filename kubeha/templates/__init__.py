@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MARK = "Written by kubeha"
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:/@+,=\[\]-]*")
@@ -29,7 +31,10 @@ def _harmless(value: object) -> object:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    # Here, because status renders nothing and has to be fast.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     return Environment(
         loader=PackageLoader("kubeha", "templates"),
         undefined=StrictUndefined,

@@ -115,9 +115,23 @@ def test_a_node_in_fault() -> None:
 def test_a_service_that_does_not_run(name: str, code: str) -> None:
     nodes = healthy()
     units = {**nodes["m2"].units, name: unit(name, active=False)}
-    finding = only(found(nodes, m2=replace(nodes["m2"], units=units, keepalived_json=None)))
+    word = None if name == KEEPALIVED else said(1)
+    finding = only(found(nodes, m2=replace(nodes["m2"], units=units, keepalived_json=word)))
     assert (finding.code, finding.node) == (code, "m2")
     assert finding.message == f"{name} is inactive (dead)"
+
+
+def test_a_keepalived_that_does_not_answer_its_signal() -> None:
+    nodes = healthy()
+    finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=None)))
+    assert (finding.code, finding.node) == ("KH407", "m2")
+
+
+def test_a_haproxy_that_runs_with_somebody_elses_configuration() -> None:
+    nodes = healthy()
+    other = STAT_HEADER + "web,app1,UP,0,L4OK,,,\n"
+    finding = only(found(nodes, m2=replace(nodes["m2"], haproxy_stat=other)))
+    assert (finding.code, finding.node) == ("KH504", "m2")
 
 
 def test_a_service_that_would_not_come_back_after_a_boot() -> None:
