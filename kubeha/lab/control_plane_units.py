@@ -20,6 +20,38 @@ PROGRAMS_IN_MACHINE = "/usr/local/bin"
 
 _PKI = "/etc/kubernetes/pki"
 _KUBERNETES = "/etc/kubernetes"
+_ETCD_TLS = {
+    "client-cert-auth": "true",
+    "cert-file": f"{_PKI}/etcd/server.crt",
+    "key-file": f"{_PKI}/etcd/server.key",
+    "trusted-ca-file": f"{_PKI}/etcd/ca.crt",
+    "peer-client-cert-auth": "true",
+    "peer-cert-file": f"{_PKI}/etcd/peer.crt",
+    "peer-key-file": f"{_PKI}/etcd/peer.key",
+    "peer-trusted-ca-file": f"{_PKI}/etcd/ca.crt",
+}
+_API_SERVER_KEYS = {
+    "client-ca-file": f"{_PKI}/ca.crt",
+    "etcd-cafile": f"{_PKI}/etcd/ca.crt",
+    "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
+    "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",
+    "kubelet-client-certificate": f"{_PKI}/apiserver-kubelet-client.crt",
+    "kubelet-client-key": f"{_PKI}/apiserver-kubelet-client.key",
+    "service-account-key-file": f"{_PKI}/sa.pub",
+    "service-account-signing-key-file": f"{_PKI}/sa.key",
+    "tls-cert-file": f"{_PKI}/apiserver.crt",
+    "tls-private-key-file": f"{_PKI}/apiserver.key",
+}
+# Requests which another API server passes on (the API aggregation layer).
+_AGGREGATION = {
+    "proxy-client-cert-file": f"{_PKI}/front-proxy-client.crt",
+    "proxy-client-key-file": f"{_PKI}/front-proxy-client.key",
+    "requestheader-allowed-names": "front-proxy-client",
+    "requestheader-client-ca-file": f"{_PKI}/front-proxy-ca.crt",
+    "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+    "requestheader-group-headers": "X-Remote-Group",
+    "requestheader-username-headers": "X-Remote-User",
+}
 # --port, the servers' unencrypted port, has to be closed up to here and is unknown afterwards.
 _LAST_MINOR_WITH_PORT = 22
 
@@ -55,55 +87,32 @@ def etcd_unit(me: Member, members: tuple[Member, ...]) -> str:
         "initial-advertise-peer-urls": me.peer_url,
         "initial-cluster": ",".join(f"{member.name}={member.peer_url}" for member in members),
         "initial-cluster-state": state,
-        "client-cert-auth": "true",
-        "cert-file": f"{_PKI}/etcd/server.crt",
-        "key-file": f"{_PKI}/etcd/server.key",
-        "trusted-ca-file": f"{_PKI}/etcd/ca.crt",
-        "peer-client-cert-auth": "true",
-        "peer-cert-file": f"{_PKI}/etcd/peer.crt",
-        "peer-key-file": f"{_PKI}/etcd/peer.key",
-        "peer-trusted-ca-file": f"{_PKI}/etcd/ca.crt",
         "listen-metrics-urls": "http://127.0.0.1:2381",
         "snapshot-count": "10000",
     }
-    return _unit("etcd", flags, program="/usr/bin/etcd", after=("network-online.target",))
+    command = flags | _ETCD_TLS
+    return _unit("etcd", command, program="/usr/bin/etcd", after=("network-online.target",))
 
 
 def api_server_unit(address: str, minor: int) -> str:
     """kube-apiserver of one machine, for Kubernetes 1.`minor`."""
+    if minor < 20:
+        raise ValueError(f"Kubernetes 1.{minor}: the flags are known from 1.20 on")
     flags = {
         "advertise-address": address,
         "allow-privileged": "true",
         "authorization-mode": "Node,RBAC",
         "bind-address": "::" if ":" in address else "0.0.0.0",
-        "client-ca-file": f"{_PKI}/ca.crt",
         "enable-admission-plugins": "NodeRestriction",
         "enable-bootstrap-token-auth": "true",
-        "etcd-cafile": f"{_PKI}/etcd/ca.crt",
-        "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
-        "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",
         "etcd-servers": f"https://127.0.0.1:{ETCD_CLIENT_PORT}",
-        "kubelet-client-certificate": f"{_PKI}/apiserver-kubelet-client.crt",
-        "kubelet-client-key": f"{_PKI}/apiserver-kubelet-client.key",
         "kubelet-preferred-address-types": "InternalIP,ExternalIP,Hostname",
-        "proxy-client-cert-file": f"{_PKI}/front-proxy-client.crt",
-        "proxy-client-key-file": f"{_PKI}/front-proxy-client.key",
-        "requestheader-allowed-names": "front-proxy-client",
-        "requestheader-client-ca-file": f"{_PKI}/front-proxy-ca.crt",
-        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
-        "requestheader-group-headers": "X-Remote-Group",
-        "requestheader-username-headers": "X-Remote-User",
         "secure-port": str(API_PORT),
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
-        "service-account-key-file": f"{_PKI}/sa.pub",
-        "service-account-signing-key-file": f"{_PKI}/sa.key",
         "service-cluster-ip-range": f"{SERVICE_ADDRESS.rsplit('.', 2)[0]}.0.0/12",
-        "tls-cert-file": f"{_PKI}/apiserver.crt",
-        "tls-private-key-file": f"{_PKI}/apiserver.key",
     }
-    if minor < 20:
-        raise ValueError(f"Kubernetes 1.{minor}: the flags are known from 1.20 on")
-    return _unit("kube-apiserver", flags, after=("network-online.target", ETCD))
+    command = flags | _API_SERVER_KEYS | _AGGREGATION
+    return _unit("kube-apiserver", command, after=("network-online.target", ETCD))
 
 
 def controller_manager_unit(minor: int) -> str:

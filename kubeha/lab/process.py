@@ -23,12 +23,10 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end and return its output as text.
 
-    `env` is added to this process's environment, `timeout` is in seconds. Raises LabError with
-    the command and its last words when it cannot be started, takes too long, or (with `check`)
-    fails.
+    `env` is added to this process's environment, `timeout` is in seconds. Raises LabError with the
+    command and its last words if it cannot start, takes too long, or (with `check`) fails.
     """
-    line = shlex.join(argv)
-    log.debug("run: %s", line)
+    log.debug("run: %s", shlex.join(argv))
     try:
         done = subprocess.run(
             argv,
@@ -39,14 +37,19 @@ def run(
             errors="replace",
             timeout=timeout,
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env=environment(env),
             check=False,
         )
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]}: not found", hint="run: make setup-system") from error
     except subprocess.TimeoutExpired as error:
-        raise LabError(f"no end after {timeout:g} s: {line}") from error
+        raise LabError(f"no end after {timeout:g} s: {shlex.join(argv)}") from error
     if check and done.returncode != 0:
         words = (done.stderr or done.stdout).strip()[-2000:]
-        raise LabError(f"exit status {done.returncode}: {line}\n{words}")
+        raise LabError(f"exit status {done.returncode}: {shlex.join(argv)}\n{words}")
     return done
+
+
+def environment(added: Mapping[str, str] | None) -> dict[str, str]:
+    """This process's environment with what is added; messages in English, for some are parsed."""
+    return {**os.environ, "LC_ALL": "C.UTF-8", **(added or {})}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kubeha.errors import LabError
+from kubeha.lab.process import environment
 
 
 def stream(
@@ -29,15 +30,7 @@ def stream(
     """
     with log.open("ab", buffering=0) as record:
         record.write(f"$ {shlex.join(argv)}\n".encode())
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            start_new_session=True,
-        )
+        process = _start(argv, cwd, env)
         try:
             tail = _follow(process, record.write, on_line, on_beat, every)
         finally:
@@ -47,6 +40,21 @@ def stream(
             f"exit status {process.returncode}: {shlex.join(argv)}\n" + "\n".join(tail),
             hint=f"the whole output is in {log}",
         )
+
+
+def _start(
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> subprocess.Popen[bytes]:
+    """Both streams in one pipe, and a session of its own, to be ended as a whole."""
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=cwd,
+        env=environment(env),
+        start_new_session=True,
+    )
 
 
 def _follow(
