@@ -22,11 +22,12 @@ FIRST_NODE, FIRST_CLIENT = 11, 101
 MOST_NODES, MOST_CLIENTS = 80, 100
 RELEASES = ("bookworm", "trixie")
 BRIDGE = "br0"
+CACHE_VARIABLE = "KUBEHA_CACHE"
 
 
 def cache_directory() -> Path:
     """What labs keep outside the checkout: images, binaries, the machines' disks."""
-    return Path(os.environ.get("KUBEHA_CACHE", "/var/cache/kubeha"))
+    return Path(os.environ.get(CACHE_VARIABLE, "/var/cache/kubeha")).absolute()
 
 
 @dataclass(frozen=True)

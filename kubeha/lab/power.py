@@ -6,7 +6,7 @@ import time
 
 from kubeha.errors import LabError
 from kubeha.lab import cgroup, network
-from kubeha.lab.lab import Lab
+from kubeha.lab.lab import CACHE_VARIABLE, Lab, cache_directory
 from kubeha.lab.machine import Machine
 from kubeha.lab.process import run
 
@@ -25,6 +25,8 @@ def on(lab: Lab, machine: Machine) -> None:
     if cgroup.systemd_runs_here():
         shell = f"exec {shlex.join(command)} >>{shlex.quote(str(log))} 2>&1"
         unit = [f"--unit={machine.unit}", "--collect", "--property=Delegate=yes", "--quiet"]
+        # A unit has systemd's environment, not ours.
+        unit.append(f"--setenv={CACHE_VARIABLE}={cache_directory()}")
         run(["systemd-run", *unit, "sh", "-c", shell])
         return
     own = machine.group / "supervisor"

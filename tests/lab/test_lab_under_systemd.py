@@ -5,20 +5,23 @@ booted as a container with systemd, and the lab runs in there.
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from running_lab import wait_for
 
 from kubeha.lab import cgroup
+from kubeha.lab.binaries import SHARED_PROGRAMS
 from kubeha.lab.image import base
 from kubeha.lab.journal import Entry, Journal
-from kubeha.lab.lab import cache_directory
+from kubeha.lab.lab import CACHE_VARIABLE, cache_directory
 from kubeha.lab.machine import Machine
 from kubeha.lab.power import DETACHED
 from kubeha.lab.process import run
@@ -31,11 +34,44 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+SYSCTL = Path("/proc/sys")
+# What the kernel counts or draws by itself: no setting.
+COUNTERS = re.compile(
+    r"kernel/(random/|ns_last_pid|pty/nr|perf_event_max_sample_rate|tainted)"
+    r"|fs/(file-nr|inode-nr|inode-state|dentry-state|aio-nr|dquot-nr|quota/)"
+)
+
+# Not where kubeha looks without being told.
+CACHE = "/srv/kubeha-cache"
+
+# What boots in there shares this box's kernel: settings of the whole kernel stay this box's.
+# /proc/sys but for the network of the namespace is read-only ("network" below), modules and clocks
+# need a capability, and the units that would try do not start.
+NO_CAPABILITIES = ("CAP_SYS_MODULE", "CAP_SYS_TIME", "CAP_SYSLOG")
+MASKED = (
+    "systemd-sysctl.service",
+    "systemd-modules-load.service",
+    "systemd-binfmt.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-udevd.service",
+    "systemd-udevd-control.socket",
+    "systemd-udevd-kernel.socket",
+    "systemd-udev-trigger.service",
+    "systemd-timesyncd.service",
+)
+
+
 class Box(Machine):
     """This box once more, with systemd as its PID 1: entered like a machine."""
 
     def lab(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        line = ["sh", "-c", 'cd /root && exec "$@"', "sh", str(KUBEHA), "lab", *arguments]
+        return self.shell('exec "$0" "$@"', str(KUBEHA), "lab", *arguments, check=check)
+
+    def shell(
+        self, script: str, *words: str, check: bool = True
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a script, with the cache's place in its environment as a user would have it."""
+        line = ["env", f"{CACHE_VARIABLE}={CACHE}", "sh", "-c", f"cd /root && {script}", *words]
         return self.execute(line, check=check, timeout=120)
 
 
@@ -55,20 +91,40 @@ def boot(box: Box, cache: Path) -> None:
     command += ["--register=no", "--keep-unit", "--private-network", "--console=pipe"]
     command += ["--link-journal=no", "--resolv-conf=off", "--timezone=off", "--capability=all"]
     command += ["--system-call-filter=@known", f"--machine={box.name}-{box.lab_id}"]
-    command += [f"--bind={CHECKOUT}", f"--bind={cache}:{cache_directory()}"]
+    command += [f"--drop-capability={','.join(NO_CAPABILITIES)}"]
+    command += [f"--bind={CHECKOUT}", f"--bind={cache}:{CACHE}"]
     command += ["--tmpfs=/run/netns", "systemd.unit=basic.target"]
+    command += [f"systemd.mask={unit}" for unit in MASKED]
     console = str(box.store / "console")
     run(
         ["setsid", "--fork", "sh", "-c", DETACHED, str(box.running_group), console, *command],
         env={
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "yes",
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
         },
     )
 
 
+def kernel_settings() -> dict[str, bytes]:
+    """Every setting in /proc/sys that a box and what runs on it could share, and its value."""
+    settings = dict[str, bytes]()
+    for directory in ("kernel", "fs", "vm", "net/core"):
+        for path in (SYSCTL / directory).rglob("*"):
+            name = str(path.relative_to(SYSCTL))
+            with suppress(OSError):  # some are only for writing, some only for one's own
+                if path.is_file() and not COUNTERS.match(name):
+                    settings[name] = path.read_bytes()
+    return settings
+
+
 @pytest.fixture(scope="module")
-def box() -> Iterator[Box]:
+def settings_before() -> dict[str, bytes]:
+    """As they were before anything was booted."""
+    return kernel_settings()
+
+
+@pytest.fixture(scope="module")
+def box(settings_before: dict[str, bytes]) -> Iterator[Box]:
     lab_id = f"box{time.monotonic_ns()}"
     store = cache_directory() / "labs" / lab_id
     store.mkdir(parents=True)
@@ -138,10 +194,36 @@ def test_up_faults_reboot_and_down(box: Box) -> None:
 
 
 def test_up_after_kill_9(box: Box) -> None:
-    command = f"cd /root && {KUBEHA} lab up --kubernetes none & sleep 1; kill -KILL $!"
-    box.execute(["sh", "-c", command], check=False)
+    box.shell(
+        '{ "$0" lab up --kubernetes none & sleep 1; kill -KILL $!; }', str(KUBEHA), check=False
+    )
     assert left(box)
     box.lab("up", "--kubernetes", "none", "--nodes", "1", "--clients", "0")
     assert states(box) == {"m1": "running"}
     box.lab("down")
     assert left(box) == []
+
+
+def test_machines_have_the_programs_of_the_cache_that_was_named(box: Box) -> None:
+    """systemd starts the machines, and knows nothing of the environment of who asked for them."""
+    box.shell("mkdir -p $KUBEHA_CACHE/kubernetes && touch $KUBEHA_CACHE/kubernetes/here")
+    try:
+        box.lab("up", "--kubernetes", "none", "--nodes", "1", "--clients", "0")
+        shown = box.lab("exec", "m1", "--", "ls", SHARED_PROGRAMS).stdout
+    finally:
+        box.lab("down", check=False)
+    assert shown.split() == ["here"]
+
+
+def test_the_kernel_of_this_box_is_set_as_before(
+    box: Box, settings_before: dict[str, bytes]
+) -> None:
+    """The box that was booted, and the labs in it, have changed nothing that all share."""
+    assert box.state() == "running", "a unit that was not allowed to write has failed"
+    after = kernel_settings()
+    assert len(settings_before) > 100
+    assert {
+        n: (settings_before.get(n), after.get(n))
+        for n in settings_before.keys() | after.keys()
+        if settings_before.get(n) != after.get(n)
+    } == {}

@@ -8,7 +8,7 @@ import pytest
 
 from kubeha.errors import LabError, UsageError
 from kubeha.lab import access, network
-from kubeha.lab.lab import MOST_CLIENTS, MOST_NODES, Lab, design, load, save
+from kubeha.lab.lab import MOST_CLIENTS, MOST_NODES, Lab, cache_directory, design, load, save
 from kubeha.lab.lifecycle import Request, place
 
 
@@ -115,3 +115,12 @@ def test_partitions_as_nft_rules(lab: Lab) -> None:
     assert 'iifname { "m1", "m2" } oifname != { "m1", "m2" } drop;' in rules
     assert 'iifname != { "c1" } oifname { "c1" } drop;' in rules
     assert "drop" not in network.partition_rules([])
+
+
+def test_a_cache_named_from_here_is_one_place_from_everywhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The machines' supervisors, and the mounts, have another current directory, or none."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBEHA_CACHE", "cache")
+    assert cache_directory() == tmp_path / "cache"
