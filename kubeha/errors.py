@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """Exit codes that scripts may rely on (DESIGN section 5)."""
+    """Exit codes that scripts may rely on (docs/commands.md)."""
 
     OK = 0
     DOES_NOT_HOLD = 1

@@ -24,7 +24,7 @@ class Finding:
     evidence: str = ""
 
     def as_json(self) -> dict[str, str]:
-        """The shape that scripts rely on (DESIGN section 5)."""
+        """The shape that scripts rely on (docs/status-json.md)."""
         return {
             "code": self.code,
             "severity": self.severity.value,

@@ -126,7 +126,7 @@ def world_with(*lost: str) -> World:
 
 
 def test_exit_codes() -> None:
-    """0 it holds, 1 it does not, 3 could not find out (DESIGN section 5)."""
+    """0 it holds, 1 it does not, 3 could not find out (docs/commands.md)."""
     unreachable: Finding = UNREACHABLE.at("m1", "no answer", "wake it")
     nobody = NO_HOLDER.at("", "nobody", "look")
     assert exit_code(world_with(), ()) == 0
