@@ -8,7 +8,7 @@ PYTEST := $(BIN)/pytest
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  \033[1m%-17s\033[0m %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(VENV)/ready ## virtual environment with kubeha and the development tools
@@ -20,6 +20,10 @@ $(VENV)/ready: pyproject.toml
 .PHONY: setup-system
 setup-system: ## Debian packages that the lab needs (root)
 	scripts/setup-system
+
+.PHONY: setup-system-test
+setup-system-test: ## and what the tests of the SSH layer need: an sshd, which is not started (root)
+	scripts/setup-system test
 
 .PHONY: lint
 lint: setup ## ruff, mypy, import-linter
@@ -38,7 +42,7 @@ test-unit: setup ## unit, golden, recorded and property tests: no machine is tou
 	$(PYTEST) tests/unit tests/recorded tests/golden tests/property -m "not lab"
 
 .PHONY: test-ssh
-test-ssh: setup setup-system ## the SSH layer against a real sshd on loopback
+test-ssh: setup setup-system-test ## the SSH layer against a real sshd on loopback
 	$(PYTEST) tests/ssh
 
 .PHONY: test-lab

@@ -63,7 +63,7 @@ def keygen(path: Path) -> None:
 
 def start_sshd(directory: Path, *lines: str) -> Sshd:
     """Start an sshd that lets this user in with a key of the directory."""
-    assert SSHD is not None, "no sshd: run make setup-system"
+    assert SSHD is not None, "no sshd: run make setup-system-test"
     directory.chmod(0o700)
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
