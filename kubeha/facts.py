@@ -7,7 +7,7 @@ know" and "it is not there" are different facts.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 
@@ -69,7 +69,13 @@ class Unit:
 
     @property
     def masked(self) -> bool:
-        return self.unit_file_state.startswith("masked")
+        """By somebody, for good: not our business to undo."""
+        return self.unit_file_state == "masked"
+
+    @property
+    def our_mask(self) -> bool:
+        """Until the next boot, as an install that was interrupted leaves it."""
+        return self.unit_file_state == "masked-runtime"
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,8 @@ class NodeFacts:
     haproxy_info: str | None = None
     keepalived_json: str | None = None
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
-    clock: float = 0.0
     etc_writable: bool | None = None
+    unanswered: tuple[str, ...] = ()
 
     def holds(self, vip: IPAddress) -> bool | None:
         """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
@@ -152,11 +158,16 @@ class NodeFacts:
         shipped = self.conffiles.get(path)
         if text is None or shipped is None:
             return False
-        # dpkg keeps MD5 digests of conffiles; nothing here relies on their strength.
-        return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() == shipped
+        return conffile_digest(text) == shipped
 
 
 Observed = NodeFacts | Unreachable
+
+
+def conffile_digest(text: str) -> str:
+    """MD5, as dpkg keeps it of conffiles; nothing here relies on its strength."""
+    data = text.encode("utf-8", "surrogateescape")
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def parse_os_release(text: str) -> Os:
@@ -192,23 +203,26 @@ def parse_addresses(text: str) -> tuple[InterfaceAddress, ...] | None:
         return None
 
 
-def parse_dpkg(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    r"""`dpkg-query -W -f '${Package}\t${Version}\t${db:Status-Abbrev}\n${Conffiles}\n'`.
+def parse_dpkg(text: str) -> dict[str, str]:
+    r"""`dpkg-query -W -f '${Package}\t${Version}\t${db:Status-Abbrev}\n'`: what is installed.
 
-    Returns the versions of installed packages, and the shipped MD5 digest of each conffile.
+    The second letter of the status tells: `ii` and `hi` (held) are, `iF` (half configured), `rc`
+    (only configuration left) and `un` are not.
     """
-    versions: dict[str, str] = {}
-    conffiles: dict[str, str] = {}
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) == 3:
-            if fields[2].startswith("ii"):
-                versions[fields[0]] = fields[1]
-            continue
-        words = line.split()
-        if len(words) >= 2 and words[0].startswith("/"):
-            conffiles[words[0]] = words[1]
-    return versions, conffiles
+    rows = (line.split("\t") for line in text.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) == 3 and row[2][1:2] == "i"}
+
+
+def parse_present(text: str) -> frozenset[str]:
+    """From the same listing, every package of which there is more than its configuration."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return frozenset(row[0] for row in rows if len(row) == 3 and row[2][1:2] not in ("n", "c", ""))
+
+
+def parse_conffiles(text: str) -> dict[str, str]:
+    r"""`dpkg-query -W -f '${Conffiles}\n'`: path -> MD5 digest of what the package shipped."""
+    rows = (line.split() for line in text.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) >= 2 and row[0].startswith("/")}
 
 
 _LISTENER = re.compile(r'users:\(\("(?P<program>[^"]+)"')
@@ -284,30 +298,42 @@ def output(completed: Completed | None) -> str:
 def node_facts(name: str, seen: Collected) -> NodeFacts:
     """All parsers over one look at a node; the commands are named as in `observe`."""
     commands = seen.commands
-    versions, _ = parse_dpkg(output(commands.get("packages")))
-    _, conffiles = parse_dpkg(output(commands.get("conffiles")))
     release = seen.files.get("/etc/os-release")
     sockets = seen.answers.get("socket", {})
     dumps = seen.answers.get("keepalived", {})
     fetched = seen.answers.get("fetch", {})
+    listeners = commands.get("listeners")
     return NodeFacts(
         name=name,
         os=parse_os_release(release.content) if release and release.content else None,
         systemd=seen.systemd,
-        packages=versions,
+        packages=parse_dpkg(output(commands.get("packages"))),
         units=parse_units(output(commands.get("units"))),
         addresses=parse_addresses(output(commands.get("addresses"))),
-        listeners=parse_listeners(output(commands.get("listeners"))),
+        listeners=parse_listeners(listeners.stdout) if listeners and listeners.ok else None,
         files=seen.files,
-        conffiles=conffiles,
+        conffiles=parse_conffiles(output(commands.get("conffiles"))),
         free_bytes=parse_free(output(commands.get("free"))),
         haproxy_stat=_text(sockets.get("stat")),
         haproxy_info=_text(sockets.get("info")),
         keepalived_json=_text(dumps.get("state")),
         fetched={key: parse_fetched(answer) for key, answer in fetched.items()},
-        clock=seen.clock,
         etc_writable=commands["etc"].ok if "etc" in commands else None,
+        unanswered=tuple(unanswered(commands)),
     )
+
+
+# Without these nothing can be planned; dpkg-query's and test's exit statuses are answers.
+_NEEDED = ("addresses", "units", "listeners", "free")
+
+
+def unanswered(commands: Mapping[str, Completed]) -> Iterator[str]:
+    """What could not be asked, and why: one line for each."""
+    for name in _NEEDED:
+        done = commands.get(name)
+        if done is not None and not done.ok:
+            words = done.error or done.stderr.strip() or f"exit status {done.status}"
+            yield f"{name}: {words}"
 
 
 def _text(answer: Mapping[str, object] | None) -> str | None:

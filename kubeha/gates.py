@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 
-from kubeha import haproxy
+from kubeha import haproxy, keepalived
 from kubeha.facts import NodeFacts, Observed, Unreachable
 from kubeha.model import Cluster
-from kubeha.plan import HAPROXY, KEEPALIVED, Plan
+from kubeha.plan import HAPROXY, KEEPALIVED
+
+# What HAProxy says of a check that has passed; INI, while none has, does not count.
+PASSED = ("L4OK", "L6OK", "L7OK")
+TAKES_PART = ("MASTER", "BACKUP")
 
 
 def haproxy_serves(seen: Observed, before: NodeFacts, renewed: bool) -> str | None:
-    """HAProxy's unit is active, a worker answers, and after a change it is a new one.
+    """HAProxy is active and answers; after a change, a new worker that has found an API server.
 
-    Without the last, the old worker would answer while the new one fails, and the gate would
-    pass wrongly.
+    Without the last two, the old worker would answer while the new one fails, and settings with
+    which no API server can be reached would be rolled out everywhere.
     """
     if isinstance(seen, Unreachable):
         return seen.reason
@@ -21,50 +25,76 @@ def haproxy_serves(seen: Observed, before: NodeFacts, renewed: bool) -> str | No
         return f"haproxy.service is {unit.active_state if unit else 'not there'}"
     if seen.haproxy_info is None:
         return "HAProxy does not answer on its admin socket"
-    pid = haproxy.parse_info(seen.haproxy_info).get("Pid")
     if renewed and before.haproxy_info is not None:
+        pid = haproxy.parse_info(seen.haproxy_info).get("Pid")
         if pid == haproxy.parse_info(before.haproxy_info).get("Pid"):
             return "the old HAProxy worker still answers"
+    if has_ready_server(before) and not has_ready_server(seen):
+        return "HAProxy has found no API server ready with its new settings"
     return None
 
 
-def vip_is_held(
-    cluster: Cluster, plan: Plan, node: str, seen: Mapping[str, Observed]
-) -> str | None:
-    """keepalived runs on the node, and exactly one node holds the VIP: the right one."""
-    own = seen[node]
-    if isinstance(own, Unreachable):
-        return own.reason
-    unit = own.units.get(KEEPALIVED)
+def has_ready_server(facts: NodeFacts) -> bool:
+    """Has a check of an API server passed in this HAProxy?"""
+    servers = haproxy.api_servers(facts.haproxy_stat or "")
+    return any(server.up and server.check_status in PASSED for server in servers)
+
+
+def keepalived_takes_part(seen: Observed, before: NodeFacts, renewed: bool) -> str | None:
+    """keepalived is active and neither in FAULT nor mute; after a restart, a new instance."""
+    if isinstance(seen, Unreachable):
+        return seen.reason
+    unit = seen.units.get(KEEPALIVED)
     if unit is None or not unit.active:
         return f"keepalived.service is {unit.active_state if unit else 'not there'}"
+    was = before.units.get(KEEPALIVED)
+    if renewed and was is not None and was.active and was.invocation_id == unit.invocation_id:
+        return "the old keepalived still runs"
+    said = keepalived.parse_state(seen.keepalived_json or "")
+    if said is None:
+        return "keepalived does not tell its state"
+    if said.state not in TAKES_PART:
+        return f"keepalived is in {said.state}"
+    return None
+
+
+def vip_is_held(cluster: Cluster, expected: str | None, seen: Mapping[str, Observed]) -> str | None:
+    """Exactly one node holds the VIP, seen on the interfaces of all; `expected`: that one."""
     vip = cluster.endpoint.vip
-    holders = [n for n, facts in seen.items() if isinstance(facts, NodeFacts) and facts.holds(vip)]
-    if len(holders) != 1:
+    holders, blind = [], []
+    for name, facts in seen.items():
+        holds = None if isinstance(facts, Unreachable) else facts.holds(vip)
+        if holds is None:
+            blind.append(name)
+        elif holds:
+            holders.append(name)
+    if len(holders) > 1 or (not holders and not blind):
         return f"the VIP {vip} is held by {' and '.join(holders) or 'no node'}"
-    expected = expected_holder(plan, node)
+    if blind:
+        return f"{' and '.join(blind)} cannot be asked who holds the VIP {vip}"
     if expected is not None and holders != [expected]:
         return f"the VIP {vip} is held by {holders[0]}, not by {expected}"
     return None
 
 
-def expected_holder(plan: Plan, node: str) -> str | None:
-    """Who has to hold the VIP after this node's change; None where it may be anybody.
-
-    At first deployment it is the node that was changed first (the primary). Later a backup's
-    change leaves the VIP where it was; the former holder's own change may move it.
-    """
-    if plan.first:
-        return plan.changes[0].node
-    return None if node == plan.holder else plan.holder
+def can_keep_the_vip(facts: NodeFacts) -> bool:
+    """Is this holder well? One that is drained or sick may lose the VIP to any node that starts."""
+    unit = facts.units.get(HAPROXY)
+    said = keepalived.parse_state(facts.keepalived_json or "")
+    healthy = unit is not None and unit.active and facts.haproxy_info is not None
+    return healthy and not facts.drained and said is not None and said.state == "MASTER"
 
 
-def vip_answers(cluster: Cluster, answers: Mapping[str, tuple[str, ...]]) -> str | None:
+def vip_answers(cluster: Cluster, answers: Mapping[str, tuple[str, ...] | None]) -> str | None:
     """The VIP is on the wire: other nodes hear one MAC address answer for it."""
-    silent = sorted(node for node, macs in answers.items() if not macs)
+    vip = cluster.endpoint.vip
+    heard = {node: macs for node, macs in answers.items() if macs is not None}
+    if not heard and len(cluster.load_balancer_nodes) > 1:
+        return f"no other node could ask who answers for {vip}"
+    silent = sorted(node for node, macs in heard.items() if not macs)
     if silent:
-        return f"{cluster.endpoint.vip} does not answer ARP or NDP when asked from {silent[0]}"
-    heard = sorted({mac for macs in answers.values() for mac in macs})
-    if len(heard) > 1:
-        return f"{cluster.endpoint.vip} is answered by more than one MAC: {', '.join(heard)}"
+        return f"{vip} does not answer ARP or NDP when asked from {silent[0]}"
+    voices = sorted({mac for macs in heard.values() for mac in macs})
+    if len(voices) > 1:
+        return f"{vip} is answered by more than one MAC: {', '.join(voices)}"
     return None

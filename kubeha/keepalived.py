@@ -121,6 +121,20 @@ def virtual_addresses(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
     return tuple(found)
 
 
+def unicast_peers(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
+    """The peers in a keepalived.conf that kubeha wrote, one on each line."""
+    found: list[IPv4Address | IPv6Address] = []
+    inside = False
+    for line in text.splitlines():
+        words = line.split("#", 1)[0].split()
+        if words[:1] == ["unicast_peer"]:
+            inside = True
+        elif inside and words:
+            inside = words[0] != "}"
+            found += _addresses(words[0])
+    return tuple(found)
+
+
 def _addresses(word: str) -> list[IPv4Address | IPv6Address]:
     try:
         return [ip_address(word.split("/", 1)[0])]

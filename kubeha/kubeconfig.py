@@ -43,27 +43,21 @@ def credentials(text: str, files: Mapping[str, str] | None = None) -> Credential
         for field, (part, name) in _INLINE.items()
     }
     user = context["user"]
-    token = user.get("token") or (files or {}).get(user.get("tokenFile", ""))
+    token = user.get("token") or (files or {}).get(str(user.get("tokenFile", "")))
     if not pem["ca"]:
         raise KubeconfigError("kubeconfig: no certificate-authority in it", hint=_HINT)
     if not token and not (pem["certificate"] and pem["key"]):
         raise KubeconfigError("kubeconfig: neither a client certificate nor a token", hint=_HINT)
-    return Credentials(pem["ca"], pem["certificate"], pem["key"], token.strip() if token else None)
-
-
-def parse(text: str) -> Credentials | None:
-    """The credentials of a kubeconfig that has all of them in itself, or None."""
-    try:
-        return credentials(text)
-    except KubeconfigError:
-        return None
+    return Credentials(
+        pem["ca"], pem["certificate"], pem["key"], str(token).strip() if token else None
+    )
 
 
 def _context(text: str) -> dict[str, dict[str, Any]]:
     """The cluster and the user of the current context."""
     try:
         data = YAML(typ="safe", pure=True).load(StringIO(text))
-    except YAMLError as error:
+    except (YAMLError, ValueError, RecursionError) as error:
         raise KubeconfigError("kubeconfig: not YAML", hint=_HINT) from error
     if not isinstance(data, dict):
         raise KubeconfigError("kubeconfig: not a mapping", hint=_HINT)

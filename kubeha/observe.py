@@ -14,7 +14,7 @@ from kubeha import kubeconfig, paths
 from kubeha.errors import HostError
 from kubeha.facts import NodeFacts, Observed, Unreachable, node_facts, parse_fetched
 from kubeha.host import Host, connect
-from kubeha.model import Cluster, Node
+from kubeha.model import Cluster, IPAddress, Node
 from kubeha.remote import Command, Credentials
 from kubeha.world import (
     API_READYZ,
@@ -106,7 +106,7 @@ async def look(cluster: Cluster, host: Host, *, full: bool) -> Observed:
     files = ["/etc/os-release", cluster.kubernetes.ca]
     files += [paths.DRAIN_FILE]
     if full:
-        files += [*paths.WRITTEN, paths.APPLIED, cluster.kubernetes.kubeconfig]
+        files += [*paths.WRITTEN, paths.APPLIED]
     try:
         seen = await host.observe(FULL if full else QUICK, files, questions(cluster, host.node))
     except HostError as error:
@@ -198,20 +198,47 @@ async def survey(cluster: Cluster, fleet: Fleet, *, full: bool, listen: bool = F
 
 async def listen_for_vip(
     cluster: Cluster, fleet: Fleet, facts: Mapping[str, Observed]
-) -> dict[str, tuple[str, ...]]:
-    """Ask by ARP or NDP from every node that does not hold the VIP who has it: node -> MACs."""
-    vip = cluster.endpoint.vip
+) -> dict[str, tuple[str, ...] | None]:
+    """Ask by ARP or NDP from every node that does not hold the VIP who has it: node -> MACs.
 
-    async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...]]:
-        return name, await fleet.hosts[name].arp_probe(interface, str(vip))
+    None where the question could not be asked.
+    """
+    vip = cluster.endpoint.vip
+    named = {node.name: node.interface or cluster.vrrp.interface for node in cluster.nodes}
+
+    async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...] | None]:
+        try:
+            return name, await fleet.hosts[name].arp_probe(interface, str(vip))
+        except HostError as error:
+            log.info("%s: %s", name, error)
+            return name, None
 
     asking = [
         ask(name, interface)
         for name, seen in facts.items()
         if name in fleet.hosts and isinstance(seen, NodeFacts) and not seen.holds(vip)
-        if (interface := seen.interface_for(vip))
+        if (interface := named.get(name) or seen.interface_for(vip))
     ]
     return dict(await asyncio.gather(*asking))
+
+
+async def meet_strangers(cluster: Cluster, world: World, become_password: str | None) -> World:
+    """The same world, with a look at machines that are peers but not in the cluster file."""
+
+    async def see(address: IPAddress) -> tuple[str, Observed]:
+        # By its address alone: the cluster file, which knows names, does not have it any more.
+        node = Node.model_construct(
+            name=str(address), address=address, interface=None, ssh=cluster.ssh
+        )
+        try:
+            opening = connect(cluster, node, become_password=become_password, timeout=5.0)
+            async with opening as host:
+                return str(address), await look(cluster, host, full=False)
+        except HostError as error:
+            return str(address), Unreachable(node.name, error.message, error.hint)
+
+    seen = await asyncio.gather(*(see(address) for address in world.unknown_peers()))
+    return replace(world, strangers=dict(seen))
 
 
 async def ask_again(cluster: Cluster, fleet: Fleet, world: World) -> World:
@@ -219,25 +246,23 @@ async def ask_again(cluster: Cluster, fleet: Fleet, world: World) -> World:
 
     The endpoint is asked once more from every node, its certificate verified against the cluster's
     CA; where a node has a kubeconfig, also for what needs credentials. Each node uses its own: no
-    secret travels from one node to another. The Leases are read once, by the first that can.
+    secret travels from one node to another. The Leases are read by the first that can.
     """
-    path = cluster.kubernetes.kubeconfig
-    reader = next((facts.name for facts in world.everybody if facts.text_of(path)), None)
+    readers = await asyncio.gather(*(_credentials(cluster, fleet, f) for f in world.everybody))
+    who = {facts.name: one for facts, one in zip(world.everybody, readers, strict=True) if one}
+    first = next(iter(who), None)
     ca = world.ca()
 
     async def ask(facts: NodeFacts) -> Observed:
+        asks = {key: {**one, "ca": ca} for key, one in endpoint_questions(cluster).items() if ca}
+        if facts.name in who:
+            leases = facts.name == first
+            asks |= authenticated_questions(cluster, who[facts.name], leases=leases)
         try:
-            return await answered(facts, fleet.hosts[facts.name])
+            seen = await fleet.hosts[facts.name].observe({}, (), {"fetch": asks})
         except HostError as error:
             return Unreachable(facts.name, error.message, error.hint)
-
-    async def answered(facts: NodeFacts, host: Host) -> NodeFacts:
-        asks = {key: {**one, "ca": ca} for key, one in endpoint_questions(cluster).items() if ca}
-        if credentials := await _credentials(host, facts.text_of(path)):
-            leases = facts.name == reader
-            asks |= authenticated_questions(cluster, credentials, leases=leases)
-        answers = (await host.observe({}, (), {"fetch": asks})).answers.get("fetch", {})
-        new = {key: parse_fetched(answer) for key, answer in answers.items()}
+        new = {key: parse_fetched(one) for key, one in seen.answers.get("fetch", {}).items()}
         return replace(facts, fetched={**facts.fetched, **new})
 
     asked = await asyncio.gather(*(ask(facts) for facts in world.everybody))
@@ -249,16 +274,18 @@ async def ask_again(cluster: Cluster, fleet: Fleet, world: World) -> World:
     )
 
 
-async def _credentials(host: Host, text: str | None) -> Credentials | None:
+async def _credentials(cluster: Cluster, fleet: Fleet, facts: NodeFacts) -> Credentials | None:
     """What the node's own kubeconfig holds or names; None if it has none that can be used."""
-    if not text:
-        return None
+    host, path = fleet.hosts[facts.name], cluster.kubernetes.kubeconfig
     try:
+        text = (await host.collect({}, [path])).files[path].content
+        if not text:
+            return None
         named = kubeconfig.referenced(text)
         files = (await host.collect({}, named)).files if named else {}
         contents = {path: state.content or "" for path, state in files.items()}
         return kubeconfig.credentials(text, contents)
-    except kubeconfig.KubeconfigError as error:
+    except (HostError, kubeconfig.KubeconfigError) as error:
         log.info("%s: %s", host.node.name, error)
         return None
 

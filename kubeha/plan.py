@@ -4,12 +4,12 @@ Invariant: at every moment of the rollout at least one node that was healthy bef
 untouched, so the endpoint has somewhere to live.
 
 Order: at first deployment the primary comes first, so that it holds the VIP before anybody could
-contend for it. At every later change the holder comes last: all others carry the new state and
-are known to be healthy before the VIP has to move.
+contend for it. At every later change the holder comes last of those that run: all others carry the
+new state and are known to be healthy before the VIP has to move. Nodes that are new come after it.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -125,17 +125,35 @@ def make_plan(
     cluster: Cluster, desired: Mapping[str, DesiredNode], facts: Mapping[str, NodeFacts]
 ) -> Plan:
     """The shortest way from what was seen to what is wanted."""
-    holder = next((n for n in desired if facts[n].holds(cluster.endpoint.vip)), None)
+    vip = cluster.endpoint.vip
+    holder = next((name for name in desired if facts[name].holds(vip)), None)
     first = holder is None and not any(_serves(facts[name]) for name in desired)
-    order = sorted(desired, key=lambda name: (name == holder, _rank(cluster, name)))
-    changes = (change_node(desired[name], facts[name]) for name in order)
+    new = set() if first else newcomers(cluster, facts)
+    order = sorted(desired, key=lambda name: (name in new, name == holder, _rank(cluster, name)))
+    install = cluster.packages == "install"
+    changes = (change_node(desired[name], facts[name], install=install) for name in order)
     return Plan(
         cluster=cluster.cluster,
-        vip=str(cluster.endpoint.vip),
+        vip=str(vip),
         first=first,
         holder=holder,
         changes=tuple(change for change in changes if not change.empty),
     )
+
+
+def newcomers(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> set[str]:
+    """Nodes that the running keepalived do not have among their peers yet.
+
+    They come after everybody else, the holder included: it sends them no advertisements before it
+    knows them, and one that hears none takes the VIP.
+    """
+    known: set[str] = set()
+    for node in cluster.load_balancer_nodes:
+        text = facts[node.name].text_of(paths.KEEPALIVED_CONFIG) if node.name in facts else None
+        if text is not None and _serves(facts[node.name]):
+            peers = {str(address) for address in keepalived.unicast_peers(text)}
+            known |= {node.name} | {n.name for n in cluster.nodes if str(n.address) in peers}
+    return {node.name for node in cluster.load_balancer_nodes} - known if known else set()
 
 
 def _serves(facts: NodeFacts) -> bool:
@@ -147,19 +165,19 @@ def _rank(cluster: Cluster, name: str) -> int:
     return [node.name for node in cluster.load_balancer_nodes].index(name)
 
 
-def change_node(desired: DesiredNode, facts: NodeFacts) -> NodeChange:
-    """What one node lacks."""
-    install = tuple(name for name in desired.packages if name not in facts.packages)
+def change_node(desired: DesiredNode, facts: NodeFacts, *, install: bool = True) -> NodeChange:
+    """What one node lacks; `install`: packages, too."""
+    packages = tuple(name for name in desired.packages if name not in facts.packages and install)
     files = tuple(change for file in desired.files if (change := change_file(file, facts)))
     services = tuple(change_service(unit, desired, facts, files) for unit in desired.units)
-    changed = install or files or any(not service.empty for service in services)
+    changed = packages or files or any(not service.empty for service in services)
     stamp = change_file(applied_file(desired), facts) if changed or _stale(desired, facts) else None
     return NodeChange(
         node=desired.name,
-        install=install,
+        install=packages,
         files=(*files, stamp) if stamp else files,
         services=services,
-        unmask=tuple(u for u in desired.units if u in facts.units and facts.units[u].masked),
+        unmask=tuple(u for u in desired.units if u in facts.units and facts.units[u].our_mask),
     )
 
 
@@ -189,16 +207,17 @@ def change_service(
         return ServiceChange(unit, Reaction.RESTART, enable, f"{', '.join(restarts)} changes")
     if reloads:
         return ServiceChange(unit, Reaction.RELOAD, enable, f"{', '.join(reloads)} changes")
-    if digest(unit, desired) != _applied(unit, facts):
+    late = interrupted(unit, desired, facts)
+    if late is not Reaction.NONE:
         reason = "an earlier apply was interrupted before the service took its files"
-        return ServiceChange(unit, Reaction.RESTART, enable, reason)
+        return ServiceChange(unit, late, enable, reason)
     return ServiceChange(unit, Reaction.NONE, enable, "it has all it needs")
 
 
 def reaction(unit: str, change: FileChange) -> Reaction:
     """How a service has to take one changed file.
 
-    A reload of HAProxy breaks nothing (facts: 0 of 11,491 connections), and keepalived reloads
+    A reload of HAProxy breaks no connection at once (docs/how-it-works.md), and keepalived reloads
     most of its settings without an advertisement lost; its unit's drop-in and its command line
     need a restart, and so do the settings that identify the virtual router.
     """
@@ -229,14 +248,21 @@ def _identity(text: str | None) -> keepalived.Identity | None:
     return None if text is None else keepalived.identity(text)
 
 
-def digest(unit: str, desired: DesiredNode) -> str:
-    """SHA-256 over the files that the service reads, with their paths."""
-    read = (*SETTINGS_OF[unit], *PROCESS_OF[unit])
+def digest(unit: str, desired: DesiredNode, what: Mapping[str, Sequence[str]]) -> str:
+    """SHA-256 over those files of the service, with their paths."""
     state = hashlib.sha256()
     for file in sorted(desired.files, key=lambda file: file.path):
-        if file.path in read:
+        if file.path in what[unit]:
             state.update(f"{file.path}\0{len(file.content)}\0{file.content}".encode())
     return state.hexdigest()
+
+
+def digests(desired: DesiredNode) -> dict[str, tuple[str, str]]:
+    """unit -> digests of what it reads at a reload, and of what it reads only when it starts."""
+    return {
+        unit: (digest(unit, desired, SETTINGS_OF), digest(unit, desired, PROCESS_OF))
+        for unit in sorted(desired.units)
+    }
 
 
 def applied_file(desired: DesiredNode) -> DesiredFile:
@@ -244,18 +270,27 @@ def applied_file(desired: DesiredNode) -> DesiredFile:
 
     A rollout that was killed between a write and the reload is found by it.
     """
-    lines = [f"{unit} {digest(unit, desired)}\n" for unit in sorted(desired.units)]
+    lines = [f"{unit} {' '.join(pair)}\n" for unit, pair in digests(desired).items()]
     text = f"# {MARK}: what the running services were last given.\n" + "".join(lines)
     return DesiredFile(paths.APPLIED, text, 0o644, "tells an interrupted apply apart")
 
 
-def _applied(unit: str, facts: NodeFacts) -> str | None:
+def interrupted(unit: str, desired: DesiredNode, facts: NodeFacts) -> Reaction:
+    """What a running service has to do to take files that are on the disk already."""
+    noted = _applied(unit, facts)
+    settings, process = digests(desired)[unit]
+    if noted is None or noted[1] != process:
+        return Reaction.RESTART
+    return Reaction.NONE if noted[0] == settings else Reaction.RELOAD
+
+
+def _applied(unit: str, facts: NodeFacts) -> tuple[str, str] | None:
     for line in (facts.text_of(paths.APPLIED) or "").splitlines():
         words = line.split()
-        if len(words) == 2 and words[0] == unit:
-            return words[1]
+        if len(words) == 3 and words[0] == unit:
+            return words[1], words[2]
     return None
 
 
 def _stale(desired: DesiredNode, facts: NodeFacts) -> bool:
-    return any(digest(unit, desired) != _applied(unit, facts) for unit in desired.units)
+    return any(_applied(unit, facts) != pair for unit, pair in digests(desired).items())

@@ -124,9 +124,11 @@ def file_diff(file: FileChange) -> list[str]:
         lineterm="",
     )
     colours = {"+": "green", "-": "red", "@": "cyan"}
+    # What is not UTF-8 in a foreign file has to be shown somehow.
+    lines = [line.encode("utf-8", "backslashreplace").decode() for line in diff]
     return [
         f"[{colours[line[0]]}]{escape(line)}[/]" if line[:1] in colours else escape(line)
-        for line in diff
+        for line in lines
     ]
 
 
@@ -184,7 +186,7 @@ def status_json(world: World, findings: Iterable[Finding]) -> dict[str, Any]:
             "vip": str(world.cluster.endpoint.vip),
             "port": world.cluster.endpoint.port,
             "holders": list(world.holders),
-            "reachable": answer is not None and answer.status is not None,
+            "reachable": answer is not None and answer.status in (200, 401),
             "server_version": server_version(answer),
         },
         "nodes": [_node_json(world, node, seen[node.name]) for node in nodes if node.name in seen],
@@ -319,5 +321,7 @@ def _api_cell(node: dict[str, Any]) -> str:
         return "-"
     api = node["api"]
     return (
-        f"[green]{api['version'] or 'ready'}[/green]" if api["healthy"] else "[red]not ready[/red]"
+        f"[green]{escape(api['version'] or 'ready')}[/green]"
+        if api["healthy"]
+        else "[red]not ready[/red]"
     )

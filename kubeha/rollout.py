@@ -8,28 +8,37 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kubeha import gates, paths
 from kubeha.errors import KubehaError, RolloutFailed, RolloutStuck
-from kubeha.facts import NodeFacts, Observed, parse_dpkg
+from kubeha.facts import (
+    NodeFacts,
+    Observed,
+    conffile_digest,
+    parse_conffiles,
+    parse_present,
+)
 from kubeha.model import Cluster
-from kubeha.observe import PACKAGE_LINE
+from kubeha.observe import FULL
 from kubeha.plan import NodeChange, Plan
 from kubeha.remote import (
-    ABSENT,
     Collected,
     Command,
     Completed,
     FileOutcome,
     FileRemoval,
+    FileState,
     FileWrite,
 )
 from kubeha.steps import (
+    APT,
+    APT_GET,
     Gate,
     GateKind,
-    Purge,
+    NotePackages,
+    PurgeNew,
     Remove,
     Run,
     Stage,
@@ -39,12 +48,13 @@ from kubeha.steps import (
     noteworthy,
     way_back,
 )
+from kubeha.vrrp import failover_bounds
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[str, str], None]
 Look = Callable[[Sequence[str]], Awaitable[Mapping[str, Observed]]]
-Listen = Callable[[Mapping[str, Observed]], Awaitable[Mapping[str, tuple[str, ...]]]]
+Listen = Callable[[Mapping[str, Observed]], Awaitable[Mapping[str, tuple[str, ...] | None]]]
 
 
 class Remote(Protocol):
@@ -69,18 +79,35 @@ class Remote(Protocol):
 
 @dataclass(frozen=True)
 class Patience:
-    """How gates wait, in seconds: how long at most, how often to look, when to look again.
-
-    A gate that is open has to be open once more after `again`: five advertisement intervals.
-    """
+    """How gates wait, in seconds: how long at most, how often to look, when to look again."""
 
     limit: float = 20.0
     interval: float = 0.25
     again: float = 0.5
 
 
+def patience(cluster: Cluster) -> Patience:
+    """A gate that is open has to be open once more when every node must have heard or missed VRRP.
+
+    Both scale with the advertisement interval: a node that hears nothing takes the VIP only after
+    its master down interval.
+    """
+    count = len(cluster.load_balancer_nodes)
+    _, slowest = failover_bounds(count, cluster.vrrp.advert_interval)
+    return Patience(limit=20.0 + 3 * slowest, again=max(0.5, 1.5 * slowest))
+
+
 class StepFailed(KubehaError):
     """A step or a gate did not do what it has to; the node is put back."""
+
+
+@dataclass
+class Memory:
+    """What a rollout learns on its way about the node that it is working on."""
+
+    done: list[Step] = field(default_factory=list)
+    holder: str | None = None
+    packages: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,7 @@ class Rollout:
     look: Look
     listen: Listen
     progress: Progress
-    patience: Patience = Patience()
+    patience: Patience
 
     async def run(self) -> None:
         """All changes in order.
@@ -103,27 +130,37 @@ class Rollout:
         putting it back failed too. Nodes after the failed one are not touched.
         """
         for change in self.plan.changes:
+            memory = Memory()
             try:
-                await self._node(change)
+                memory.holder = await self._expected_holder(change)
+                for step in forward(change):
+                    self.progress(change.node, step.title)
+                    memory.done.append(step)
+                    await self._step(change, step, memory)
             except KubehaError as failure:
-                await self._put_back(change, failure)
+                await self._put_back(change, memory, failure)
 
-    async def _node(self, change: NodeChange) -> None:
-        for step in forward(change):
-            self.progress(change.node, step.title)
-            await self._step(change, step)
+    async def _expected_holder(self, change: NodeChange) -> str | None:
+        """Who has to hold the VIP after this change; None where it may be anybody.
 
-    async def _put_back(self, change: NodeChange, failure: KubehaError) -> None:
+        At first deployment it is the node that was changed first. Later, a change leaves the VIP
+        with its holder, except where the holder itself is changed, or is not well.
+        """
+        first = self.plan.changes[0].node
+        if self.plan.first:
+            return first
+        seen = await self.look([node.name for node in self.cluster.load_balancer_nodes])
+        vip = self.cluster.endpoint.vip
+        holders = [f for f in seen.values() if isinstance(f, NodeFacts) and f.holds(vip)]
+        if len(holders) != 1 or holders[0].name == change.node:
+            return None
+        return holders[0].name if gates.can_keep_the_vip(holders[0]) else None
+
+    async def _put_back(self, change: NodeChange, memory: Memory, failure: KubehaError) -> None:
         """The way back, then the failure is told."""
         self.progress(change.node, f"failed: {failure.message}")
         self.progress(change.node, "putting this node back as it was")
-        errors = []
-        for step in way_back(change, self.before[change.node]):
-            try:
-                await self._step(change, step)
-            except KubehaError as error:
-                errors.append(f"{step.title}: {error.message}")
-        if errors:
+        if errors := await self._undo(change, memory):
             raise RolloutStuck(
                 f"{failure.message}; and putting it back failed: {'; '.join(errors)}",
                 hint=f"see that {change.node} can be reached, then run kubeha apply again: it goes"
@@ -136,7 +173,29 @@ class Rollout:
             node=change.node,
         ) from failure
 
-    async def _step(self, change: NodeChange, step: Step) -> None:
+    async def _undo(self, change: NodeChange, memory: Memory) -> list[str]:
+        """Every step of the way back is tried; returns what failed of it."""
+        try:
+            ours = await self._still_ours(change)
+        except KubehaError as error:
+            return [error.message]
+        memory.holder = None
+        errors = []
+        for step in way_back(ours, self.before[change.node], memory.done):
+            try:
+                await self._step(change, step, memory)
+            except KubehaError as error:
+                errors.append(f"{step.title}: {error.message}")
+        return errors
+
+    async def _still_ours(self, change: NodeChange) -> NodeChange:
+        """The change with those of its files only that are on the node as we wrote them."""
+        paths_of = [file.path for file in change.files]
+        now = (await self.hosts[change.node].collect({}, paths_of)).files
+        ours = tuple(f for f in change.files if now[f.path].content == f.after.content)
+        return replace(change, files=ours)
+
+    async def _step(self, change: NodeChange, step: Step, memory: Memory) -> None:
         host = self.hosts[change.node]
         match step:
             case Run():
@@ -148,10 +207,12 @@ class Rollout:
                 await host.write(files)
             case Remove(files=files):
                 await host.remove(files)
-            case Purge(before=packages):
-                await self._purge(change.node, packages)
+            case NotePackages():
+                memory.packages = await self._packages(change.node)
+            case PurgeNew():
+                await self._purge(change.node, memory.packages)
             case Gate():
-                await self._gate(change, step)
+                await self._gate(change, step, memory)
 
     async def _run(self, node: str, step: Run) -> None:
         done = await self.hosts[node].run(
@@ -175,43 +236,60 @@ class Rollout:
             self.progress(node, f"  {line}")
 
     async def _write(self, host: Remote, change: NodeChange, files: tuple[FileWrite, ...]) -> None:
-        """Each file atomically, and only if it replaces what the plan has seen."""
+        """Each file atomically, and only if it replaces what the plan has seen.
+
+        Or, after an install, what a package has just brought: its own file as it was shipped.
+        """
         if change.install:
-            # The packages have just brought their own files; those are what is replaced now.
-            now = (await host.collect({}, [file.path for file in files])).files
-            files = tuple(replace(f, expect=now[f.path].sha256 or ABSENT) for f in files)
+            seen = await host.collect(
+                {"conffiles": FULL["conffiles"]}, [file.path for file in files]
+            )
+            shipped = parse_conffiles(seen.commands["conffiles"].stdout)
+            files = tuple(_over_shipped(f, seen.files[f.path], shipped) for f in files)
         await host.write(files)
 
-    async def _purge(self, node: str, before: frozenset[str]) -> None:
-        """Remove exactly those packages that are there now and were not before."""
-        listing = await self.hosts[node].run(["dpkg-query", "-W", "-f", PACKAGE_LINE], timeout=30.0)
-        now, _ = parse_dpkg(listing.stdout)
-        new = sorted(set(now) - before)
-        if new:
-            await self._run(
-                node,
-                Run("purge", ("apt-get", "-q", "-y", "purge", *new), timeout=600.0, verbose=True),
-            )
+    async def _packages(self, node: str) -> frozenset[str]:
+        """Everything that dpkg has more of than configuration."""
+        listing = await self.hosts[node].run(FULL["packages"].argv, timeout=60.0)
+        present = parse_present(listing.stdout)
+        if not listing.ok or not present:
+            said = listing.error or listing.stderr.strip()
+            raise StepFailed(f"dpkg-query does not list the packages: {said}", node=node)
+        return present
 
-    async def _gate(self, change: NodeChange, gate: Gate) -> None:
+    async def _purge(self, node: str, before: frozenset[str] | None) -> None:
+        """Remove exactly those packages that have come since; none if that was never noted."""
+        new = sorted(await self._packages(node) - before) if before is not None else []
+        if new:
+            await self._run(node, Run("purge", (*APT_GET, "purge", *new), APT, verbose=True))
+
+    async def _gate(self, change: NodeChange, gate: Gate, memory: Memory) -> None:
         """Poll until it is open, then look again; the last thing seen is the error."""
         deadline = time.monotonic() + self.patience.limit
-        while (reason := await self._closed(change, gate)) is not None:
+        while (reason := await self._closed(change, gate, memory)) is not None:
             if time.monotonic() > deadline:
                 raise StepFailed(f"{gate.title}: {reason}", node=change.node)
             await asyncio.sleep(self.patience.interval)
         await asyncio.sleep(self.patience.again)
-        if (reason := await self._closed(change, gate)) is not None:
+        if (reason := await self._closed(change, gate, memory)) is not None:
             raise StepFailed(f"{gate.title}: it was so, then {reason}", node=change.node)
 
-    async def _closed(self, change: NodeChange, gate: Gate) -> str | None:
+    async def _closed(self, change: NodeChange, gate: Gate, memory: Memory) -> str | None:
         """Why the gate is closed, or None."""
+        before = self.before[change.node]
         if gate.kind is GateKind.HAPROXY:
             seen = await self.look([change.node])
-            return gates.haproxy_serves(seen[change.node], self.before[change.node], gate.renewed)
-        names = [node.name for node in self.cluster.load_balancer_nodes]
-        seen = await self.look(names)
-        reason = gates.vip_is_held(self.cluster, self.plan, change.node, seen)
+            return gates.haproxy_serves(seen[change.node], before, gate.renewed)
+        seen = await self.look([node.name for node in self.cluster.load_balancer_nodes])
+        reason = gates.keepalived_takes_part(seen[change.node], before, gate.renewed)
+        reason = reason or gates.vip_is_held(self.cluster, memory.holder, seen)
         if reason is not None or not self.plan.first or change != self.plan.changes[0]:
             return reason
         return gates.vip_answers(self.cluster, await self.listen(seen))
+
+
+def _over_shipped(file: FileWrite, now: FileState, shipped: Mapping[str, str]) -> FileWrite:
+    """The write, also if what is there now is the package's own file."""
+    if now.content is not None and conffile_digest(now.content) == shipped.get(file.path):
+        return replace(file, expect=now.sha256)
+    return file

@@ -4,6 +4,7 @@ Rules: what validates comes before what puts in place; what puts in place comes 
 effective; every service is followed by its gate. Steps are values: `rollout` carries them out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,6 +20,7 @@ VALIDATED = {
 }
 QUICK = 30.0
 APT = 900.0
+APT_GET = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ class Remove:
 
 
 @dataclass(frozen=True)
-class Purge:
-    """Packages removed that were not there before (and only those)."""
+class NotePackages:
+    """Note what is installed now, for `PurgeNew`: as late as can be, before apt is let loose."""
 
     title: str
-    before: frozenset[str]
+
+
+@dataclass(frozen=True)
+class PurgeNew:
+    """Remove the packages that came since `NotePackages`, and only those."""
+
+    title: str
 
 
 class GateKind(StrEnum):
@@ -91,7 +99,7 @@ class Gate:
     renewed: bool
 
 
-Step = Run | Write | Stage | Remove | Purge | Gate
+Step = Run | Write | Stage | Remove | NotePackages | PurgeNew | Gate
 
 
 def forward(change: NodeChange) -> tuple[Step, ...]:
@@ -110,7 +118,7 @@ def forward(change: NodeChange) -> tuple[Step, ...]:
         steps += [_validate(file.path) for file in settings]
         writes = tuple(write(file) for file in settings)
         steps.append(Write("put the validated settings in place", writes))
-        steps.append(_unstage(settings))
+        steps.append(_unstage(beside))
     if change.unmask or change.install:
         units = change.unmask or tuple(service.unit for service in change.services)
         steps.append(Run("unmask the services", ("systemctl", "unmask", "--runtime", *units)))
@@ -133,12 +141,19 @@ def install(change: NodeChange) -> tuple[Step, ...]:
     if not change.install:
         return ()
     units = tuple(service.unit for service in change.services)
-    apt = ("apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=120")
+    apt = APT_GET
     keep = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
     return (
         Run("keep the packages from starting services", ("systemctl", "mask", "--runtime", *units)),
-        Run("finish what dpkg may have left open", ("dpkg", "--configure", "-a"), APT),
+        # It does not wait for another dpkg as apt-get does; apt-get is the judge of what it leaves.
+        Run(
+            "finish what dpkg may have left open",
+            ("dpkg", "--force-confdef", "--force-confold", "--configure", "-a"),
+            APT,
+            tolerate=True,
+        ),
         Run("apt-get update", (*apt, "update"), APT, tolerate=True, verbose=True),
+        NotePackages("note what is installed"),
         Run(
             f"apt-get install {' '.join(change.install)}",
             (*apt, *keep, "install", "--no-install-recommends", *change.install),
@@ -174,38 +189,60 @@ def _service(change: NodeChange, unit: str, gate: GateKind) -> list[Step]:
     if service.reaction is not Reaction.NONE:
         verb = service.reaction.value
         steps.append(Run(f"{verb} {name}", ("systemctl", verb, unit), timeout=90.0))
-        renewed = service.reaction in (Reaction.RELOAD, Reaction.RESTART)
+        # A reload gives HAProxy a new worker; keepalived stays the process that it is.
+        renewed = service.reaction is Reaction.RESTART or (
+            service.reaction is Reaction.RELOAD and unit == HAPROXY
+        )
         steps.append(Gate(f"wait until {name} does its work", gate, renewed))
     return steps
 
 
-def way_back(change: NodeChange, before: NodeFacts) -> tuple[Step, ...]:
-    """From anywhere inside `forward` to what was seen before: files, services, packages.
+def way_back(change: NodeChange, before: NodeFacts, done: Sequence[Step]) -> tuple[Step, ...]:
+    """From wherever `forward` came to an end, back to what was seen before.
 
-    Services that did not run are stopped first, so that nothing runs with half of its files.
+    `done`: the steps that were tried, the failed one included: what was not tried is not undone.
+    `change.files`: those that are on the node as we wrote them; what somebody else has changed
+    meanwhile is left to them. Services that did not run are stopped first, so that nothing runs
+    with half of its files; packages go before files come back, for purging one takes its
+    configuration with it.
     """
     steps: list[Step] = []
     for unit in (KEEPALIVED, HAPROXY):
-        steps += _stop(unit, before)
-    settings = tuple(file for file in change.files if file.path in VALIDATED)
-    if settings:
-        steps.append(_unstage(settings))
+        steps += _stop(unit, before, done)
+    steps += [_unstage(step.files) for step in done if isinstance(step, Stage)]
+    if any(isinstance(step, NotePackages) for step in done):
+        steps.append(PurgeNew("remove the packages that were not there"))
+    steps += _files_back(change)
+    if tried(done, "mask"):
+        units = tuple(service.unit for service in change.services)
+        unmask = ("systemctl", "unmask", "--runtime", *units)
+        steps.append(Run("unmask the services", unmask, tolerate=True))
+    if change.files or tried(done, "mask"):
+        steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
+    for unit, gate in ((HAPROXY, GateKind.HAPROXY), (KEEPALIVED, GateKind.KEEPALIVED)):
+        steps += _again(unit, gate, before, done)
+    return tuple(steps)
+
+
+def tried(done: Sequence[Step], *words: str) -> bool:
+    """Was `systemctl` called with all of these words?"""
+    calls = (step.argv for step in done if isinstance(step, Run) and step.argv[0] == "systemctl")
+    return any(set(words) <= set(argv) for argv in calls)
+
+
+def _files_back(change: NodeChange) -> list[Step]:
+    steps: list[Step] = []
     restore = tuple(restored(file.before) for file in change.files if file.before is not None)
     created = tuple(FileRemoval(file.path) for file in change.files if file.before is None)
+    if any(file.path == paths.TMPFILES for file in created):
+        made = (paths.HAPROXY_FILE, paths.HOLDER_FILE, paths.SERVER_STATE_FILE, paths.DRAIN_FILE)
+        created = (*created, *(FileRemoval(path) for path in made))
     if restore:
         steps.append(Write("put the former files back", restore))
     if created:
         steps.append(Remove("remove the new files", created))
         steps.append(Remove("remove directories that are empty now", _parents(created)))
-    units = tuple(service.unit for service in change.services)
-    unmask = ("systemctl", "unmask", "--runtime", *units)
-    steps.append(Run("unmask the services", unmask, tolerate=True))
-    steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
-    if change.install:
-        steps.append(Purge("remove the packages that were not there", frozenset(before.packages)))
-    for unit in (HAPROXY, KEEPALIVED):
-        steps += _start_again(unit, change, before)
-    return tuple(steps)
+    return steps
 
 
 def _parents(removals: tuple[FileRemoval, ...]) -> tuple[FileRemoval, ...]:
@@ -214,24 +251,31 @@ def _parents(removals: tuple[FileRemoval, ...]) -> tuple[FileRemoval, ...]:
     return tuple(FileRemoval(parent, DIRECTORY) for parent in parents)
 
 
-def _stop(unit: str, before: NodeFacts) -> list[Step]:
+def _stop(unit: str, before: NodeFacts, done: Sequence[Step]) -> list[Step]:
     seen = before.units.get(unit)
     steps: list[Step] = []
-    if seen is None or not seen.active:
+    if (seen is None or not seen.active) and tried(done, "start", unit):
         stop = ("systemctl", "stop", unit)
         steps.append(Run(f"stop {unit}", stop, timeout=90.0, tolerate=True))
-    if seen is None or not seen.enabled:
+    if (seen is None or not seen.enabled) and tried(done, "enable", unit):
         disable = ("systemctl", "disable", "-q", unit)
         steps.append(Run(f"disable {unit}", disable, tolerate=True))
     return steps
 
 
-def _start_again(unit: str, change: NodeChange, before: NodeFacts) -> list[Step]:
-    """A service that ran before runs again, with its former files."""
+def _again(unit: str, gate: GateKind, before: NodeFacts, done: Sequence[Step]) -> list[Step]:
+    """A service that ran before takes its former files, in the way in which it took the new."""
     seen = before.units.get(unit)
-    if seen is None or not seen.active or change.service(unit).reaction is Reaction.NONE:
+    if seen is None or not seen.active:
         return []
-    return [Run(f"restart {unit} with its former files", ("systemctl", "restart", unit), 90.0)]
+    for verb in ("reload", "restart"):
+        if tried(done, verb, unit):
+            title = f"{verb} {unit} with its former files"
+            back = Run(title, ("systemctl", "reload-or-restart", unit), 90.0)
+            if verb == "restart":
+                back = Run(title, ("systemctl", "restart", unit), 90.0)
+            return [back, Gate(f"see {unit} at work again", gate, renewed=False)]
+    return []
 
 
 def write(file: FileChange) -> FileWrite:
@@ -254,9 +298,9 @@ def staged(file: FileChange) -> FileWrite:
     return FileWrite(path=f"{paths.STAGE}/{name}", content=file.after.content, mode=0o600)
 
 
-def _unstage(files: tuple[FileChange, ...]) -> Remove:
+def _unstage(files: tuple[FileWrite, ...]) -> Remove:
     """Take away what was only there to be judged."""
-    removals = [FileRemoval(staged(file).path) for file in files]
+    removals = [FileRemoval(file.path) for file in files]
     return Remove("clear up", (*removals, FileRemoval(paths.STAGE, DIRECTORY)))
 
 

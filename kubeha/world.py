@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from kubeha import keepalived, paths
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
-from kubeha.model import Cluster, Node
+from kubeha.model import Cluster, IPAddress, Node
 from kubeha.templates import MARK
 
 # Names under which node/look.py's answers are kept in NodeFacts.fetched.
@@ -24,13 +24,15 @@ class World:
     """The cluster file beside everything that was seen, at one moment.
 
     `vip_answers`: node -> MAC addresses that answer ARP or NDP for the VIP, as heard from there;
-    empty when nobody was asked to listen.
+    None where it could not be asked, empty when nobody was. `strangers`: address -> a machine that
+    deployed nodes have as a peer although it is not in the cluster file.
     """
 
     cluster: Cluster
     nodes: Mapping[str, Observed]
     clients: Mapping[str, Observed] = field(default_factory=dict)
-    vip_answers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    vip_answers: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    strangers: Mapping[str, Observed] = field(default_factory=dict)
 
     @property
     def unreachable(self) -> tuple[Unreachable, ...]:
@@ -61,8 +63,8 @@ class World:
         return tuple(facts.name for facts in self.load_balancers if facts.holds(vip))
 
     def ca(self) -> str | None:
-        """The cluster CA, as the first control plane node that has one shows it."""
-        return next(iter(self.cas().values()), None)
+        """The cluster CA, as the first control plane node that has a usable one shows it."""
+        return next((text for text in self.cas().values() if has_certificate(text)), None)
 
     @property
     def bootstrapping(self) -> bool:
@@ -85,6 +87,22 @@ class World:
                 return keepalived.identity(text).vrid
         return None
 
+    def unknown_peers(self) -> tuple[IPAddress, ...]:
+        """Addresses that running nodes have as peers and the cluster file does not name."""
+        texts = (facts.text_of(paths.KEEPALIVED_CONFIG) for facts in self.load_balancers)
+        peers = {
+            p for text in texts if text and is_ours(text) for p in keepalived.unicast_peers(text)
+        }
+        return tuple(sorted(peers - {node.address for node in self.cluster.nodes}, key=str))
+
+    def heard(self) -> dict[str, list[str]]:
+        """MAC address -> the nodes that heard it answer for the VIP."""
+        found: dict[str, list[str]] = {}
+        for node, macs in self.vip_answers.items():
+            for mac in macs or ():
+                found.setdefault(mac, []).append(node)
+        return found
+
     def endpoint_answer(self) -> Fetched | None:
         """A successful /version through the endpoint from anywhere, else any answer at all."""
         answers = [
@@ -99,3 +117,8 @@ class World:
 def is_ours(text: str | None) -> bool:
     """Did kubeha write this? Its mark is in the first lines of every file that it writes."""
     return text is not None and any(MARK in line for line in text.split("\n", 3)[:3])
+
+
+def has_certificate(text: str) -> bool:
+    """Is there anything that looks like a certificate in this PEM text?"""
+    return "-----BEGIN CERTIFICATE-----" in text and "-----END CERTIFICATE-----" in text

@@ -76,6 +76,8 @@ FOREIGN_FILE = _kind("KH205", _E, "a configuration that kubeha did not write is 
 DISK_FULL = _kind("KH206", _E, "too little disk space to install and configure")
 READ_ONLY = _kind("KH207", _E, "a directory that kubeha must write to is read-only")
 DRIFT = _kind("KH208", _W, "what is on the node is not what apply would put there")
+UNREADABLE = _kind("KH210", _E, "something that has to be known cannot be read on a node")
+MASKED = _kind("KH211", _E, "a service is masked: it can never start")
 NOT_ENABLED = _kind("KH209", _E, "a service would not start at the next boot")
 
 # 3xx network and wire
@@ -89,15 +91,19 @@ NO_HOLDER = _kind("KH401", _E, "no node holds the VIP")
 TWO_HOLDERS = _kind("KH402", _E, "more than one node holds the VIP")
 KEEPALIVED_DOWN = _kind("KH403", _E, "keepalived does not run")
 STATE_MISMATCH = _kind("KH404", _E, "keepalived's word and the interface disagree")
-VRID_CHANGE = _kind("KH405", _E, "the virtual router id in the file is not the deployed one")
+ROUTER_CHANGE = _kind("KH405", _E, "the file asks for another virtual router than the deployed one")
 FAULT = _kind("KH406", _E, "keepalived is in FAULT: this node cannot take the VIP")
 SILENT = _kind("KH407", _W, "keepalived runs but does not tell its state")
+STALE_VIP = _kind("KH408", _E, "the VIP is on a node whose keepalived does not run")
+LEFT_BEHIND = _kind("KH409", _E, "a node that is no longer in the cluster file still takes part")
+FEW_BALANCERS = _kind("KH410", _E, "fewer than two load balancer nodes can take the VIP")
 
 # 5xx HAProxy
 HAPROXY_DOWN = _kind("KH501", _E, "HAProxy does not run or does not answer")
 SERVER_DOWN = _kind("KH502", _W, "HAProxy sees an API server down")
 ALL_SERVERS_DOWN = _kind("KH503", _E, "HAProxy sees no ready API server")
 NOT_OURS = _kind("KH504", _E, "HAProxy runs without the endpoint's servers")
+REFUSED_CHECK = _kind("KH505", _E, "API servers refuse HAProxy's anonymous /readyz")
 
 # 6xx Kubernetes
 API_UNHEALTHY = _kind("KH601", _W, "an API server is not ready")
@@ -109,3 +115,5 @@ READ_FAILED = _kind("KH606", _E, "an authenticated read through the endpoint fai
 NOT_READ = _kind("KH607", _I, "no credentials: the authenticated read was not tried")
 CAS_DIFFER = _kind("KH608", _E, "control plane nodes do not share one CA")
 NO_API = _kind("KH609", _W, "no API server runs yet: the endpoint is deployed ahead of them")
+FEW_API_SERVERS = _kind("KH610", _E, "fewer than two API servers are ready")
+CA_GONE = _kind("KH611", _E, "the CA that HAProxy checks with is no longer found on any node")

@@ -9,7 +9,7 @@ from kubeha import haproxy, keepalived, paths
 from kubeha.checks import finding as kinds
 from kubeha.checks import preflight
 from kubeha.checks.finding import Finding
-from kubeha.facts import Fetched
+from kubeha.facts import Fetched, NodeFacts
 from kubeha.world import (
     API_READYZ,
     CONTROLLERS,
@@ -42,35 +42,75 @@ def one_holder(world: World) -> Iterator[Finding]:
             f" keepalived on all but one: systemctl stop keepalived (on {holders[-1]})",
             ", ".join(f"{name}: {vip}" for name in holders),
         )
-    elif not holders and not world.unreachable:
+    elif not holders and not (lost := blind(world)):
         yield kinds.NO_HOLDER.at(
             "",
             f"{vip} is on no load balancer node",
             "see why with: journalctl -u keepalived -u haproxy -n 50 (on each node)",
         )
     elif not holders:
-        lost = ", ".join(node.name for node in world.unreachable)
         yield kinds.NO_HOLDER.at(
             "",
-            f"{vip} is on no node that could be asked; {lost} could not be",
+            f"{vip} is on no node that could be asked; {', '.join(lost)} could not be",
             "make these nodes reachable, or look at the findings on the endpoint below",
         )
+
+
+def blind(world: World) -> list[str]:
+    """Load balancer nodes of which it is not known whether they hold the VIP."""
+    vip = world.cluster.endpoint.vip
+    seen = {facts.name: facts.holds(vip) for facts in world.load_balancers}
+    return [n.name for n in world.cluster.load_balancer_nodes if seen.get(n.name) is None]
+
+
+def unread_interfaces(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        if facts.addresses is None:
+            yield kinds.UNREADABLE.at(
+                facts.name,
+                "its interfaces cannot be read: whether it holds the VIP is not known",
+                "see whether `ip -j address` works there (package iproute2)",
+            )
+
+
+def enough_left(world: World) -> Iterator[Finding]:
+    """Highly available is what survives the next loss."""
+    able = [facts.name for facts in world.load_balancers if can_take_the_vip(facts)]
+    if world.holders and len(able) < 2 <= len(world.cluster.load_balancer_nodes):
+        yield kinds.FEW_BALANCERS.at(
+            "",
+            f"only {' and '.join(able) or 'no node'} can take the VIP: the next loss is an outage",
+            "bring the others back: see the findings on them; kubeha undoes no drain yet:"
+            f" echo 0 >{paths.DRAIN_FILE}",
+        )
+    ready = [f.name for f in world.control_plane if _alive(f.fetched.get(API_READYZ))]
+    if ready and len(ready) < 2 <= len(world.cluster.control_plane):
+        yield kinds.FEW_API_SERVERS.at(
+            "",
+            f"only the API server on {ready[0]} is ready: its loss is an outage",
+            "bring the others back: see the findings on them",
+        )
+
+
+def can_take_the_vip(facts: NodeFacts) -> bool:
+    """HAProxy answers, keepalived takes part, and nobody has drained the node."""
+    said = keepalived.parse_state(facts.keepalived_json or "")
+    taking_part = said is not None and said.state in ("MASTER", "BACKUP")
+    return taking_part and facts.haproxy_info is not None and not facts.drained
 
 
 def on_the_wire(world: World) -> Iterator[Finding]:
     """Other machines get an answer for the VIP, and only one."""
     vip = world.cluster.endpoint.vip
-    heard: dict[str, list[str]] = {}
-    for node, macs in world.vip_answers.items():
-        for mac in macs:
-            heard.setdefault(mac, []).append(node)
+    heard = world.heard()
+    asked = [node for node, macs in world.vip_answers.items() if macs is not None]
     evidence = "; ".join(f"{mac} heard by {', '.join(nodes)}" for mac, nodes in heard.items())
-    if world.vip_answers and not heard and world.holders:
+    if asked and not heard and world.holders:
         yield kinds.VIP_UNANSWERED.at(
             world.holders[0],
             f"{vip} is on the interface of {world.holders[0]} but answers no ARP or NDP",
             "look for arp_ignore, a filter or a link that is down on this node",
-            f"asked from {', '.join(world.vip_answers)}",
+            f"asked from {', '.join(asked)}",
         )
     if len(heard) > 1:
         yield kinds.VIP_TAKEN.at(
@@ -144,24 +184,39 @@ def haproxy_servers(world: World) -> Iterator[Finding]:
             )
             continue
         servers = haproxy.api_servers(facts.haproxy_stat)
-        down = [server for server in servers if not server.up and not world.bootstrapping]
         if not servers:
             yield kinds.NOT_OURS.at(
                 facts.name,
                 f"HAProxy runs, but its configuration has no servers in {haproxy.BACKEND}",
                 f"kubeha apply; it runs with something else than {paths.HAPROXY_CONFIG} of ours",
             )
-        elif len(down) == len(servers):
-            yield kinds.ALL_SERVERS_DOWN.at(
-                facts.name,
-                "HAProxy sees no ready API server; it passes connections to any that accepts them",
-                "see the findings on the API servers",
-                "; ".join(server.evidence for server in down),
-            )
-            continue
+        elif not world.bootstrapping:
+            yield from _down(facts.name, servers)
+
+
+def _down(node: str, servers: tuple[haproxy.ServerStatus, ...]) -> Iterator[Finding]:
+    """What one HAProxy says of API servers that it does not use."""
+    down = [server for server in servers if not server.up]
+    evidence = "; ".join(server.evidence for server in down)
+    if down and all(server.check_code in ("401", "403") for server in down):
+        yield kinds.REFUSED_CHECK.at(
+            node,
+            "API servers answer HAProxy's /readyz with 401 or 403: it cannot tell which are ready",
+            "let anonymous users read /readyz (--anonymous-auth, or the endpoints allowed in an"
+            " AuthenticationConfiguration of Kubernetes 1.32 and later)",
+            evidence,
+        )
+    elif len(down) == len(servers):
+        yield kinds.ALL_SERVERS_DOWN.at(
+            node,
+            "HAProxy sees no ready API server; it passes connections to any that accepts them",
+            "see the findings on the API servers",
+            evidence,
+        )
+    else:
         for server in down:
             yield kinds.SERVER_DOWN.at(
-                facts.name,
+                node,
                 f"HAProxy has taken API server {server.name} out: {server.status}",
                 f"see whether kube-apiserver runs on {server.name}",
                 server.evidence,
@@ -188,19 +243,21 @@ def api_servers(world: World) -> Iterator[Finding]:
         )
 
 
-def _alive(answer: Fetched) -> bool:
+def _alive(answer: Fetched | None) -> bool:
     """401 is an answer of a healthy server with --anonymous-auth=false."""
-    return answer.status in (200, 401)
+    return answer is not None and answer.status in (200, 401)
 
 
 def endpoint(world: World) -> Iterator[Finding]:
     """The endpoint as seen from every node and every client node."""
     where = f"{world.cluster.endpoint.vip}:{world.cluster.endpoint.port}"
     for facts in world.everybody:
+        told = False
         for key in (ENDPOINT_VERSION, ENDPOINT_READYZ):
             answer = facts.fetched.get(key)
-            if answer is None or _alive(answer) or (key == ENDPOINT_READYZ and answer.error_kind):
+            if answer is None or _alive(answer) or (key == ENDPOINT_READYZ and told):
                 continue
+            told = True
             if world.bootstrapping and answer.error_kind in ACCEPTED:
                 continue
             if answer.error_kind == "name":
@@ -236,7 +293,7 @@ def authenticated_read(world: World) -> Iterator[Finding]:
     if not tried and world.cas():
         yield kinds.NOT_READ.at(
             "",
-            f"no control plane node has {world.cluster.kubernetes.kubeconfig} to read with",
+            f"no node has a {world.cluster.kubernetes.kubeconfig} that can be read with",
             "set kubernetes.kubeconfig to an administrator's kubeconfig on the nodes",
         )
 
@@ -278,9 +335,17 @@ def lease_problem(answer: Fetched) -> str:
     age = lease_age(answer)
     if age is None:
         return "its Lease has no renew time"
-    if age > LEASE_DURATION:
+    if age > lease_duration(answer):
         return f"its Lease was last renewed {age:.0f} s ago by {lease_holder(answer) or 'nobody'}"
     return ""
+
+
+def lease_duration(answer: Fetched) -> float:
+    """Seconds after which others may take the Lease, as it says itself."""
+    try:
+        return float(json.loads(answer.body)["spec"]["leaseDurationSeconds"])
+    except (ValueError, KeyError, TypeError):
+        return LEASE_DURATION
 
 
 def lease_age(answer: Fetched) -> float | None:
@@ -295,7 +360,9 @@ def lease_age(answer: Fetched) -> float | None:
 
 CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     preflight.unreachable,
+    unread_interfaces,
     one_holder,
+    enough_left,
     on_the_wire,
     services,
     vrrp_state,

@@ -1,16 +1,18 @@
 """What would make an apply fail or do harm, found before anything is touched."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from kubeha import paths
+from kubeha import keepalived, paths
 from kubeha.checks import finding as kinds
-from kubeha.checks.finding import Finding
-from kubeha.world import World, is_ours
+from kubeha.checks.finding import Finding, Severity
+from kubeha.facts import Unreachable
+from kubeha.world import World, has_certificate, is_ours
 
 MIB = 1024 * 1024
 # keepalived and haproxy with their dependencies unpack to about 60 MB on Debian 12.
 NEEDED_BYTES = {"/": 300 * MIB, "/etc": 4 * MIB, "/var": 300 * MIB}
-REPLACED = (paths.HAPROXY_CONFIG, paths.KEEPALIVED_CONFIG)
+REPLACED = paths.WRITTEN
 PACKAGES = ("haproxy", "keepalived")
 
 
@@ -33,22 +35,20 @@ def packages(world: World) -> Iterator[Finding]:
     """Either they can be installed, or they must be there."""
     for facts in world.load_balancers:
         missing = [name for name in PACKAGES if name not in facts.packages]
-        if not missing:
-            continue
         words = " and ".join(missing)
-        if world.cluster.packages == "preinstalled":
+        if facts.os is None or not facts.os.debian_family:
+            name = facts.os.pretty_name if facts.os else "an unknown distribution"
+            yield kinds.UNSUPPORTED_OS.at(
+                facts.name,
+                f"{name}: kubeha has been tried on the Debian family only",
+                "use Debian or Ubuntu there, or take the files from: kubeha render",
+                f"ID={facts.os.id} ID_LIKE={' '.join(facts.os.like)}" if facts.os else "",
+            )
+        elif missing and world.cluster.packages == "preinstalled":
             yield kinds.PACKAGE_MISSING.at(
                 facts.name,
                 f"{words} not installed, and the cluster file says packages: preinstalled",
                 f"install {words} on {facts.name}, or set packages: install",
-            )
-        elif facts.os is None or not facts.os.debian_family:
-            name = facts.os.pretty_name if facts.os else "an unknown distribution"
-            yield kinds.UNSUPPORTED_OS.at(
-                facts.name,
-                f"{name}: kubeha installs packages on the Debian family only",
-                f"install {words} by hand and set packages: preinstalled",
-                f"ID={facts.os.id} ID_LIKE={' '.join(facts.os.like)}" if facts.os else "",
             )
 
 
@@ -71,6 +71,61 @@ def foreign_files(world: World) -> Iterator[Finding]:
 def _first_lines(text: str, count: int = 3) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " / ".join(lines[:count])
+
+
+def unreadable(world: World) -> Iterator[Finding]:
+    """What could not be found out must not pass for 'there is nothing'."""
+    for facts in world.load_balancers:
+        for line in facts.unanswered:
+            yield kinds.UNREADABLE.at(
+                facts.name, f"a question got no answer: {line}", "install what is missing there"
+            )
+        for path in REPLACED:
+            state = facts.files.get(path)
+            if state is not None and state.exists and (state.content is None or state.link):
+                why = state.error or f"it is a symbolic link to {state.link}"
+                yield kinds.UNREADABLE.at(
+                    facts.name,
+                    f"{path} cannot be replaced, for it could not be put back: {why}",
+                    "move it away",
+                )
+
+
+def masked(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        for unit in facts.units.values():
+            if unit.masked:
+                yield kinds.MASKED.at(
+                    facts.name,
+                    f"{unit.name} is masked by somebody",
+                    f"if that is no longer wanted: systemctl unmask {unit.name}",
+                )
+
+
+def stale_vip(world: World) -> Iterator[Finding]:
+    vip = world.cluster.endpoint.vip
+    for facts in world.load_balancers:
+        unit = facts.units.get("keepalived.service")
+        if unit is not None and unit.active:
+            continue
+        for seen in facts.addresses or ():
+            if seen.address.ip == vip:
+                yield kinds.STALE_VIP.at(
+                    facts.name,
+                    f"{vip} is on {seen.interface}, but keepalived does not run there",
+                    f"if nothing else manages it: ip address del {seen.address} dev"
+                    f" {seen.interface}",
+                )
+
+
+def two_holders(world: World) -> Iterator[Finding]:
+    """With two holders there is no order in which a change could be made."""
+    if len(world.holders) > 1:
+        yield kinds.TWO_HOLDERS.at(
+            "",
+            f"{world.cluster.endpoint.vip} is on {' and '.join(world.holders)} at once",
+            "see what is wrong with kubeha verify; mend that first",
+        )
 
 
 def disk(world: World) -> Iterator[Finding]:
@@ -96,28 +151,62 @@ def read_only(world: World) -> Iterator[Finding]:
             )
 
 
-def vrid_change(world: World) -> Iterator[Finding]:
-    """A rolling change of the VRID would leave two virtual routers side by side."""
-    wanted, deployed = world.cluster.vrrp.vrid, world.deployed_vrid()
-    if wanted is not None and deployed is not None and wanted != deployed:
-        yield kinds.VRID_CHANGE.at(
-            "",
-            f"virtual router id {deployed} is deployed, the cluster file says {wanted}: changed"
-            " node by node, both would hold the VIP",
-            f"put vrrp.vrid: {deployed} into the cluster file",
-            f"virtual_router_id {deployed} in {paths.KEEPALIVED_CONFIG}",
-        )
+def left_behind(world: World) -> Iterator[Finding]:
+    """Once the others have forgotten it, it hears nothing and takes the VIP as well."""
+    for address, seen in world.strangers.items():
+        if isinstance(seen, Unreachable):
+            found = kinds.LEFT_BEHIND.at(
+                "",
+                f"{address} is still a peer, is not in the cluster file, and cannot be asked:"
+                f" {seen.reason}",
+                "if it ever comes back: systemctl disable --now keepalived haproxy there first",
+            )
+            yield replace(found, severity=Severity.WARNING)
+        elif (unit := seen.units.get("keepalived.service")) and unit.active:
+            yield kinds.LEFT_BEHIND.at(
+                "",
+                f"{address} is not in the cluster file any more, but its keepalived runs",
+                f"on {address}: systemctl disable --now keepalived haproxy",
+            )
+
+
+def router_change(world: World) -> Iterator[Finding]:
+    """Changed node by node, the nodes would not understand each other: two holders, or none."""
+    cluster = world.cluster
+    several = len(cluster.load_balancer_nodes) > 1
+    for facts in world.load_balancers:
+        text = facts.text_of(paths.KEEPALIVED_CONFIG)
+        unit = facts.units.get("keepalived.service")
+        if text is None or not is_ours(text) or unit is None or not unit.active:
+            continue
+        now = keepalived.identity(text)
+        vips = keepalived.virtual_addresses(text)
+        unicast = cluster.vrrp.mode == "unicast" and several
+        changes = [
+            f"vrrp.vrid {now.vrid} -> {cluster.vrrp.vrid}"
+            if cluster.vrrp.vrid not in (None, now.vrid) else "",
+            f"endpoint.vip {vips[0]} -> {cluster.endpoint.vip}"
+            if vips and cluster.endpoint.vip not in vips else "",
+            f"{'unicast' if now.unicast else 'multicast'} -> {'uni' if unicast else 'multi'}cast"
+            if now.unicast != unicast else "",
+        ]  # fmt: skip
+        if words := ", ".join(change for change in changes if change):
+            yield kinds.ROUTER_CHANGE.at(
+                facts.name,
+                f"{words}: changed node by node, two nodes would hold a VIP, or none",
+                "take the value back; or plan an interruption: systemctl stop keepalived on every"
+                " load balancer node, then kubeha apply",
+                f"{paths.KEEPALIVED_CONFIG} there",
+            )
 
 
 def vip_taken(world: World) -> Iterator[Finding]:
     """The VIP answers on the wire although none of our nodes has it."""
-    if world.holders:
+    lost = {node.name for node in world.unreachable}
+    if world.holders or lost & {node.name for node in world.cluster.load_balancer_nodes}:
+        # Then the answer may be our own holder's; its MAC address is not known.
         return
-    heard: dict[str, list[str]] = {}
-    for node, macs in world.vip_answers.items():
-        for mac in macs:
-            heard.setdefault(mac, []).append(node)
-    for mac, nodes in sorted(heard.items()):
+    for mac, nodes in sorted(world.heard().items()):
         yield kinds.VIP_TAKEN.at(
             "",
             f"{world.cluster.endpoint.vip} is in use by a machine with the MAC address {mac}",
@@ -165,11 +254,13 @@ def port_taken(world: World) -> Iterator[Finding]:
     port = world.cluster.endpoint.port
     for facts in world.load_balancers:
         for listener in facts.listeners or ():
-            if listener.port == port and listener.program not in ("haproxy", ""):
+            ours = "haproxy.service" in facts.units and facts.units["haproxy.service"].active
+            if listener.port == port and not (ours and listener.program == "haproxy"):
                 yield kinds.PORT_TAKEN.at(
                     facts.name,
-                    f"port {port} is in use by {listener.program}",
-                    f"stop {listener.program} there, or choose another endpoint.port",
+                    f"port {port} is in use by {listener.program or 'a program'},"
+                    " which haproxy.service did not start",
+                    "stop it there (a container?), or choose another endpoint.port",
                     f"{listener.address}:{listener.port} {listener.program}",
                 )
 
@@ -178,7 +269,22 @@ def cluster_ca(world: World) -> Iterator[Finding]:
     cas = world.cas()
     if not world.control_plane:
         return
-    if not cas:
+    bad = [name for name, text in cas.items() if not has_certificate(text)]
+    for name in bad:
+        yield kinds.UNREADABLE.at(
+            name,
+            f"{world.cluster.kubernetes.ca} holds no certificate",
+            "correct kubernetes.ca in the cluster file, or the file on the node",
+        )
+    checked = [f.name for f in world.load_balancers if is_ours(f.text_of(paths.CA_FILE))]
+    if not cas and checked:
+        yield kinds.CA_GONE.at(
+            "",
+            f"no control plane node has {world.cluster.kubernetes.ca}, but HAProxy on"
+            f" {', '.join(checked)} checks with a CA: an apply would go back to TCP checks",
+            "correct kubernetes.ca in the cluster file",
+        )
+    elif not cas:
         yield kinds.NO_CA.at(
             "",
             f"no control plane node has {world.cluster.kubernetes.ca} yet",
@@ -197,9 +303,14 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     no_systemd,
     packages,
     foreign_files,
+    unreadable,
+    masked,
     disk,
     read_only,
-    vrid_change,
+    stale_vip,
+    two_holders,
+    router_change,
+    left_behind,
     vip_taken,
     vip_subnet,
     named_interface,

@@ -46,7 +46,7 @@ async def _apply(
 
     nodes = (*cluster.nodes, *cluster.clients)
     async with open_fleet(cluster, nodes, become_password=password) as fleet:
-        prepared = await prepare(cluster, fleet, adopt=adopt)
+        prepared = await prepare(cluster, fleet, adopt=adopt, become_password=password)
         if prepared.findings:
             out.stderr().print(findings_text(prepared.findings))
         refuse(prepared)
@@ -55,7 +55,7 @@ async def _apply(
         if not prepared.plan.empty:
             if not yes and not _confirmed(cluster.cluster):
                 out.stderr().print("Nothing was changed.")
-                return ExitCode.USAGE
+                return ExitCode.INTERRUPTED
             await roll_out(cluster, fleet, prepared)
         return await _verify(cluster, fleet)
 
@@ -91,14 +91,17 @@ def _confirmed(cluster: str) -> bool:
             "cannot ask for confirmation: standard input is not a terminal",
             hint="review the plan above, then use: kubeha apply --yes",
         )
-    return typer.confirm(f"Apply this plan to {cluster}?", err=True)
+    try:
+        return typer.confirm(f"Apply this plan to {cluster}?", err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> None:
     """Carry out the plan, telling each step."""
     from kubeha.cli import output as out
     from kubeha.observe import listen_for_vip, observe
-    from kubeha.rollout import Rollout
+    from kubeha.rollout import Rollout, patience
 
     assert prepared.plan is not None
     await Rollout(
@@ -109,6 +112,7 @@ async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> 
         look=lambda names: observe(cluster, fleet, only=names),
         listen=lambda seen: listen_for_vip(cluster, fleet, seen),
         progress=out.progress,
+        patience=patience(cluster),
     ).run()
 
 

@@ -50,4 +50,4 @@ async def _prepare(cluster: "Cluster", password: str | None) -> "Prepared":
 
     nodes = (*cluster.nodes, *cluster.clients)
     async with open_fleet(cluster, nodes, become_password=password) as fleet:
-        return await prepare(cluster, fleet)
+        return await prepare(cluster, fleet, become_password=password)

@@ -8,7 +8,7 @@ from kubeha.checks.preflight import preflight
 from kubeha.errors import ExitCode, KubehaError
 from kubeha.facts import NodeFacts
 from kubeha.model import Cluster
-from kubeha.observe import Fleet, survey
+from kubeha.observe import Fleet, meet_strangers, survey
 from kubeha.plan import Plan, make_plan, wanted
 from kubeha.world import World
 
@@ -30,9 +30,12 @@ class Prepared:
         return {facts.name: facts for facts in self.world.load_balancers}
 
 
-async def prepare(cluster: Cluster, fleet: Fleet, *, adopt: bool = False) -> Prepared:
+async def prepare(
+    cluster: Cluster, fleet: Fleet, *, adopt: bool = False, become_password: str | None = None
+) -> Prepared:
     """One look at all nodes, and what follows from it. Changes nothing."""
     world = await survey(cluster, fleet, full=True, listen=True)
+    world = await meet_strangers(cluster, world, become_password)
     findings = preflight(world)
     if adopt:
         findings = tuple(found for found in findings if found.code != kinds.FOREIGN_FILE.code)

@@ -84,7 +84,8 @@ def _opened(descriptor: int) -> Dict[str, Any]:
         return dict(state, error=error.strerror)
     if data is None:
         return dict(state, error="bigger than %d KiB" % (CONTENT_LIMIT >> 10))
-    text = data.decode("utf-8", "replace")
+    # What is not UTF-8 travels as lone surrogates, so that a file can be put back byte for byte.
+    text = data.decode("utf-8", "surrogateescape")
     return dict(state, content=text, sha256=hashlib.sha256(data).hexdigest())
 
 

@@ -87,6 +87,11 @@ def _refuse_repeated(files: Iterable[File]) -> None:
         seen.add(path)
 
 
+def _bytes(item: Dict[str, Any]) -> bytes:
+    """The content as it has to be on the disk: the way back of what `collect` reads."""
+    return bytes(item["content"].encode("utf-8", "surrogateescape"))
+
+
 def _digest(path: str) -> str:
     """SHA-256 of a regular file, ABSENT, or a refusal for anything else."""
     try:
@@ -113,7 +118,7 @@ def _check(item: File) -> str:
 
 def _wants_change(item: File) -> bool:
     owner, group = _ids(item)
-    if _digest(item["path"]) == hashlib.sha256(item["content"].encode()).hexdigest():
+    if _digest(item["path"]) == hashlib.sha256(_bytes(item)).hexdigest():
         found = os.stat(item["path"])
         have = (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid)
         if have == (item["mode"], owner, group):
@@ -190,7 +195,7 @@ def _prepare(item: File, prepared: List[Prepared]) -> str:
             found = os.fstat(file.fileno())
             ids = (found.st_uid, found.st_gid)
             _lay(prepared, item["keep"], True, file.read(), found.st_mode, ids)
-    _lay(prepared, item["path"], False, item["content"].encode(), item["mode"], _ids(item))
+    _lay(prepared, item["path"], False, _bytes(item), item["mode"], _ids(item))
     return before
 
 
@@ -212,7 +217,7 @@ def _lay(
 
 def _put_in_place(files: List[File], prepared: List[Prepared]) -> None:
     for file in files:
-        if _digest(file["path"]) != hashlib.sha256(file["content"].encode()).hexdigest():
+        if _digest(file["path"]) != hashlib.sha256(_bytes(file)).hexdigest():
             _check(file)
     # The way back is on disk before the first path changes.
     for kept in (True, False):
@@ -237,7 +242,7 @@ def _outcome(item: File, before: Dict[str, str], made: List[str]) -> Dict[str, A
     path = item["path"]
     changed = path in before
     # An unchanged file is what was wanted before and after.
-    digest = before.get(path) or hashlib.sha256(item["content"].encode()).hexdigest()
+    digest = before.get(path) or hashlib.sha256(_bytes(item)).hexdigest()
     kept = item.get("keep") if changed and digest != ABSENT else None
     own = [name for name in made if _holds(name, path) or (kept and _holds(name, kept))]
     return {"path": path, "changed": changed, "before": digest, "kept": kept, "created": own}

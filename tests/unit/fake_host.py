@@ -9,11 +9,12 @@ from dataclasses import replace
 from ipaddress import ip_interface
 from typing import Any
 
-from worlds import missing, sha256, unit
+from worlds import missing, sha256, text_file, unit
 
 from kubeha.errors import HostError
-from kubeha.facts import InterfaceAddress, NodeFacts
+from kubeha.facts import InterfaceAddress, NodeFacts, conffile_digest
 from kubeha.model import Node
+from kubeha.paths import HAPROXY_CONFIG
 from kubeha.remote import (
     ABSENT,
     DIRECTORY,
@@ -26,6 +27,7 @@ from kubeha.remote import (
     FileWrite,
 )
 
+SHIPPED = "global\n    log /dev/log local0\n"
 DONE = Completed(0, "", "", None, 0.0)
 
 
@@ -37,6 +39,8 @@ class FakeHost:
         self.facts = facts
         self.fail_at = fail_at
         self.log: list[str] = []
+        self.masked: dict[str, str] = {}
+        self.refuses: str = ""
         self.after_start: Callable[[FakeHost, str], None] = lambda host, unit: None
 
     def _request(self, what: str) -> None:
@@ -49,7 +53,9 @@ class FakeHost:
     ) -> Collected:
         self._request(f"collect {' '.join(files)}")
         states = {path: self.facts.files.get(path, missing(path)) for path in files}
-        return Collected({}, states, True, "3.11.2", 0.0)
+        listing = "".join(f" {path} {digest}\n" for path, digest in self.facts.conffiles.items())
+        answers = {name: replace(DONE, stdout=listing) for name in commands}
+        return Collected(answers, states, True, "3.11.2", 0.0)
 
     async def write(self, files: Sequence[FileWrite]) -> tuple[FileOutcome, ...]:
         self._request(f"write {' '.join(file.path for file in files)}")
@@ -74,6 +80,8 @@ class FakeHost:
 
     async def run(self, argv: Sequence[str], **options: Any) -> Completed:
         self._request(" ".join(argv))
+        if self.refuses and self.refuses in " ".join(argv):
+            return replace(DONE, status=1, stderr="refused")
         match list(argv):
             case ["systemctl", *words]:
                 self._systemctl(words)
@@ -91,18 +99,22 @@ class FakeHost:
 
     def _systemctl(self, words: list[str]) -> None:
         match words:
-            case ["start" | "restart" | "reload" as verb, name]:
-                self._set(name, active=True)
+            case ["start" | "restart" | "reload" | "reload-or-restart" as verb, name]:
+                assert name not in self.masked, f"{name} is masked"
+                self._set(name, active=True, new=verb in ("start", "restart"))
                 self.after_start(self, f"{verb} {name}")
             case ["stop", name]:
                 self._set(name, active=False)
                 if name == "keepalived.service":
                     self.drop_vip()
+                    self.facts = replace(self.facts, keepalived_json=None)
+            case ["mask" | "unmask" as verb, "--runtime", *names]:
+                self._mask(verb, names)
             case ["enable", "-q", name]:
                 self._set(name, state="enabled")
             case ["disable", "-q", name]:
                 self._set(name, state="disabled")
-            case ["mask" | "unmask", "--runtime", *_] | ["daemon-reload"]:
+            case ["daemon-reload"]:
                 pass
             case _:
                 raise AssertionError(f"unknown command: systemctl {words}")
@@ -114,20 +126,43 @@ class FakeHost:
             names = words[words.index("purge") + 1 :]
             left = {k: v for k, v in self.facts.packages.items() if k not in names}
             units = {} if "haproxy" in names else self.facts.units
-            self.facts = replace(self.facts, packages=left, units=units)
+            # dpkg: a purge takes a package's conffiles, whatever is in them.
+            gone = {path: missing(path) for path in self.facts.conffiles}
+            files = {**self.facts.files, **gone}
+            self.facts = replace(self.facts, packages=left, units=units, files=files, conffiles={})
         else:
             assert words[-1] == "update", f"unknown command: apt-get {words}"
 
     def _install(self, names: Sequence[str]) -> None:
+        """The packages, what they depend on, and HAProxy's conffile unless there is one already."""
         packages = {**self.facts.packages, **{name: "1.0" for name in names}, "libnl-3-200": "3.7"}
-        self.facts = replace(self.facts, packages=packages)
+        files = dict(self.facts.files)
+        if not files.get(HAPROXY_CONFIG, missing(HAPROXY_CONFIG)).exists:
+            files[HAPROXY_CONFIG] = text_file(HAPROXY_CONFIG, SHIPPED)
+        conffiles = {HAPROXY_CONFIG: conffile_digest(SHIPPED)}
+        self.facts = replace(self.facts, packages=packages, files=files, conffiles=conffiles)
 
-    def _set(self, name: str, *, active: bool | None = None, state: str | None = None) -> None:
+    def _mask(self, verb: str, names: Sequence[str]) -> None:
+        if verb == "mask":
+            for name in names:
+                self.masked[name] = self._state(name)
+                self._set(name, state="masked-runtime")
+            return
+        for name in set(names) & set(self.masked):
+            self._set(name, state=self.masked.pop(name))
+
+    def _state(self, name: str) -> str:
+        return self.facts.units[name].unit_file_state if name in self.facts.units else "disabled"
+
+    def _set(
+        self, name: str, *, active: bool | None = None, state: str | None = None, new: bool = False
+    ) -> None:
         was = self.facts.units.get(name) or unit(name, active=False, state="disabled")
         now = unit(
             name,
             active=was.active if active is None else active,
             state=was.unit_file_state if state is None else state,
+            instance=str(len(self.log)) if new else was.invocation_id,
         )
         self.facts = replace(self.facts, units={**self.facts.units, name: now})
 

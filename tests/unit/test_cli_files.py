@@ -96,7 +96,7 @@ def test_render_writes_a_tree_per_node(kubeha, tmp_path):
         path = "etc/keepalived/keepalived.conf"
         written = (tmp_path / "out" / node / path).read_text()
         assert written == (GOLDEN / "three-nodes" / node / path).read_text()
-    script = tmp_path / "out/m1/usr/local/libexec/kubeha/holder"
+    script = tmp_path / "out/m1/etc/kubeha/holder"
     assert script.stat().st_mode & 0o777 == 0o755
 
 

@@ -29,7 +29,7 @@ def test_every_file_says_who_wrote_it_in_its_first_lines():
 def test_every_file_has_a_reason_and_belongs_to_root():
     for file in desired_node(cluster(), "m1", Site("eth0", 10, None)).files:
         assert (bool(file.reason), file.owner, file.group) == (True, "root", "root")
-        assert file.mode == (0o755 if file.path.startswith("/usr/local/libexec/") else 0o644)
+        assert file.mode == (0o755 if file.content.startswith("#!") else 0o644)
 
 
 def test_bootstrap_has_no_ca_and_checks_ports_only():

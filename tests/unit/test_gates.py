@@ -3,11 +3,17 @@
 from dataclasses import replace
 
 import pytest
-from worlds import addresses, bare, cluster, unit
+from worlds import addresses, bare, cluster, said, text_file, unit
 
 from kubeha.facts import NodeFacts, Observed, Unreachable
-from kubeha.gates import haproxy_serves, vip_answers, vip_is_held
-from kubeha.plan import HAPROXY, KEEPALIVED, NodeChange, Plan
+from kubeha.gates import (
+    can_keep_the_vip,
+    haproxy_serves,
+    keepalived_takes_part,
+    vip_answers,
+    vip_is_held,
+)
+from kubeha.plan import HAPROXY, KEEPALIVED
 
 VIP = "198.51.100.10"
 OLD, NEW = "Name: HAProxy\nPid: 100\n", "Name: HAProxy\nPid: 200\n"
@@ -17,12 +23,14 @@ def node(name: str, *, holds: bool = False, keepalived: bool = True) -> NodeFact
     units = {KEEPALIVED: unit(KEEPALIVED, active=keepalived), HAPROXY: unit(HAPROXY)}
     more = (f"{VIP}/32",) if holds else ()
     own = f"198.51.100.1{name[1:]}"
-    return replace(bare(name, own), units=units, addresses=addresses(own, *more), haproxy_info=OLD)
-
-
-def plan(*, first: bool, holder: str | None) -> Plan:
-    changes = tuple(NodeChange(name, (), (), (), ()) for name in ("m1", "m2", "m3"))
-    return Plan("test", VIP, first, holder, changes)
+    own_addresses = addresses(own, *more)
+    return replace(
+        bare(name, own),
+        units=units,
+        addresses=own_addresses,
+        haproxy_info=OLD,
+        keepalived_json=said(2 if holds else 1),
+    )
 
 
 def seen(holder: str | None, *more: str) -> dict[str, Observed]:
@@ -44,17 +52,52 @@ def test_the_old_worker_does_not_open_the_gate_of_a_reload() -> None:
     assert haproxy_serves(replace(before, haproxy_info=NEW), before, renewed=True) is None
 
 
+def ready(state: str = "UP", check: str = "L7OK") -> str:
+    return f"# pxname,svname,status,bck,check_status,\nkube-apiserver,m1,{state},0,{check},\n"
+
+
+def test_settings_with_which_no_api_server_is_found_close_the_gate() -> None:
+    """A wrong port of the API servers: HAProxy reloads well, and nothing works."""
+    before = replace(node("m1"), haproxy_stat=ready())
+    now = replace(node("m1"), haproxy_info=NEW)
+    down = replace(now, haproxy_stat=ready("DOWN", "L4CON"))
+    assert "no API server ready" in (haproxy_serves(down, before, renewed=True) or "")
+    unchecked = replace(now, haproxy_stat=ready("UP", "INI"))
+    assert "no API server ready" in (haproxy_serves(unchecked, before, renewed=True) or "")
+    assert haproxy_serves(replace(now, haproxy_stat=ready()), before, renewed=True) is None
+
+
+def test_before_there_was_an_api_server_none_is_asked_for() -> None:
+    before = replace(node("m1"), haproxy_stat=ready("DOWN", "L4CON"))
+    assert haproxy_serves(replace(before, haproxy_info=NEW), before, renewed=True) is None
+
+
 def test_an_unreachable_node_closes_every_gate() -> None:
     lost = Unreachable("m1", "connection refused")
     assert haproxy_serves(lost, node("m1"), renewed=False) == "connection refused"
-    reason = vip_is_held(cluster(), plan(first=True, holder=None), "m1", {**seen("m2"), "m1": lost})
-    assert reason == "connection refused"
+    assert keepalived_takes_part(lost, node("m1"), renewed=False) == "connection refused"
+    reason = vip_is_held(cluster(), None, {**seen("m2"), "m1": lost})
+    assert reason == f"m1 cannot be asked who holds the VIP {VIP}"
 
 
-def test_keepalived_has_to_run() -> None:
-    world = {**seen("m2"), "m1": node("m1", keepalived=False)}
-    reason = vip_is_held(cluster(), plan(first=False, holder="m2"), "m1", world)
-    assert reason == "keepalived.service is inactive"
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        (node("m1", keepalived=False), "keepalived.service is inactive"),
+        (replace(node("m1"), keepalived_json=said(3)), "keepalived is in FAULT"),
+        (replace(node("m1"), keepalived_json=None), "keepalived does not tell its state"),
+    ],
+    ids=["stopped", "fault", "mute"],
+)
+def test_keepalived_has_to_take_part(facts: NodeFacts, words: str) -> None:
+    assert keepalived_takes_part(facts, node("m1"), renewed=False) == words
+
+
+def test_the_old_keepalived_does_not_open_the_gate_of_a_restart() -> None:
+    before = node("m1")
+    assert keepalived_takes_part(before, before, renewed=True) == "the old keepalived still runs"
+    units = {**before.units, KEEPALIVED: unit(KEEPALIVED, instance="new")}
+    assert keepalived_takes_part(replace(before, units=units), before, renewed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -64,22 +107,28 @@ def test_keepalived_has_to_run() -> None:
 )
 def test_exactly_one_node_holds_the_vip(holders: tuple[str, ...], words: str) -> None:
     first, *more = (*holders, None)
-    world = seen(first, *(name for name in more if name))
-    reason = vip_is_held(cluster(), plan(first=True, holder=None), "m1", world)
+    reason = vip_is_held(cluster(), None, seen(first, *(name for name in more if name)))
     assert reason is not None and words in reason
 
 
-def test_at_first_deployment_the_primary_keeps_the_vip() -> None:
-    first = plan(first=True, holder=None)
-    assert vip_is_held(cluster(), first, "m2", seen("m1")) is None
-    assert "not by m1" in (vip_is_held(cluster(), first, "m2", seen("m2")) or "")
+def test_an_interface_that_could_not_be_read_is_not_taken_for_empty() -> None:
+    world = {**seen("m1"), "m3": replace(node("m3"), addresses=None)}
+    assert "m3 cannot be asked" in (vip_is_held(cluster(), None, world) or "")
 
 
-def test_a_backups_change_leaves_the_vip_and_the_holders_may_move_it() -> None:
-    later = plan(first=False, holder="m2")
-    assert vip_is_held(cluster(), later, "m1", seen("m2")) is None
-    assert "not by m2" in (vip_is_held(cluster(), later, "m1", seen("m1")) or "")
-    assert vip_is_held(cluster(), later, "m2", seen("m3")) is None
+def test_the_vip_stays_with_whom_it_is_expected() -> None:
+    assert vip_is_held(cluster(), "m1", seen("m1")) is None
+    assert "not by m1" in (vip_is_held(cluster(), "m1", seen("m2")) or "")
+    assert vip_is_held(cluster(), None, seen("m2")) is None
+
+
+def test_a_sick_or_drained_holder_need_not_keep_it() -> None:
+    well = replace(node("m1", holds=True), keepalived_json=said(2))
+    assert can_keep_the_vip(well)
+    drain = text_file("/etc/kubeha/drain", "-127\n")
+    assert not can_keep_the_vip(replace(well, files={drain.path: drain}))
+    assert not can_keep_the_vip(replace(well, haproxy_info=None))
+    assert not can_keep_the_vip(replace(well, keepalived_json=said(3)))
 
 
 def test_the_vip_answers_with_one_voice() -> None:
@@ -88,3 +137,4 @@ def test_the_vip_answers_with_one_voice() -> None:
     assert "asked from m3" in (vip_answers(cluster(), {**one, "m3": ()}) or "")
     two = {**one, "m3": ("02:00:00:00:00:02",)}
     assert "more than one MAC" in (vip_answers(cluster(), two) or "")
+    assert "no other node could ask" in (vip_answers(cluster(), {"m2": None}) or "")

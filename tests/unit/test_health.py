@@ -13,6 +13,7 @@ from worlds import (
     deployed,
     healthy_answers,
     no_answer,
+    said,
     text_file,
     unit,
 )
@@ -38,12 +39,6 @@ STAT_HEADER = "# pxname,svname,status,bck,check_status,check_code,last_chk,\n"
 def stat(**status: str) -> str:
     rows = [f"kube-apiserver,{name},{word},0,L7OK,200,,\n" for name, word in status.items()]
     return STAT_HEADER + "".join(rows)
-
-
-def said(state: int, priority: int = 240) -> str:
-    """keepalived's JSON dump, cut to what is read."""
-    data = {"iname": "kubeha", "state": state, "effective_priority": priority}
-    return json.dumps([{"data": data, "stats": {}}])
 
 
 def healthy(holder: str | None = "m1") -> dict[str, NodeFacts]:

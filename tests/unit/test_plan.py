@@ -56,6 +56,48 @@ def test_the_holder_comes_last_at_a_later_change(holder: str) -> None:
     assert nodes[-1] == holder and sorted(nodes) == ["m1", "m2", "m3"]
 
 
+def test_a_new_node_comes_after_the_holder_that_does_not_know_it_yet() -> None:
+    """Until the holder has it among its peers it hears nothing, and would take the VIP."""
+    facts = {**settled(cluster(3), "m1"), "m4": bare("m4", "198.51.100.14")}
+    plan = plan_of(cluster(4), facts)
+    assert [change.node for change in plan.changes] == ["m2", "m3", "m1", "m4"]
+
+
+def test_a_node_that_is_only_stopped_comes_before_the_holder() -> None:
+    of = cluster()
+    facts = settled(of, "m1")
+    off = {name: unit(name, active=False) for name in facts["m3"].units}
+    facts["m3"] = replace(facts["m3"], units=off)
+    plan = plan_of(cluster(api_port=7443), facts)
+    assert [change.node for change in plan.changes] == ["m2", "m3", "m1"]
+
+
+def test_preinstalled_packages_are_never_installed() -> None:
+    of = cluster(packages="preinstalled")
+    assert not any(change.install for change in plan_of(of, fresh(of)).changes)
+
+
+def test_a_mask_of_the_operator_is_left_alone() -> None:
+    of = cluster()
+    facts = settled(of)
+    masked = unit(HAPROXY, active=False, state="masked")
+    facts["m3"] = replace(facts["m3"], units={**facts["m3"].units, HAPROXY: masked})
+    (change,) = plan_of(of, facts).changes
+    assert change.unmask == ()
+
+
+def test_settings_on_the_disk_that_were_never_taken_need_a_reload_only() -> None:
+    of = cluster()
+    facts = settled(of)
+    noted = facts["m2"].files[paths.APPLIED]
+    lines = (noted.content or "").splitlines()
+    stale = [f"{w[0]} 0 {w[2]}" if len(w := line.split()) == 3 else line for line in lines]
+    text = text_file(paths.APPLIED, "\n".join(stale) + "\n")
+    facts["m2"] = replace(facts["m2"], files={**facts["m2"].files, paths.APPLIED: text})
+    (change,) = plan_of(of, facts).changes
+    assert {service.reaction for service in change.services} == {Reaction.RELOAD}
+
+
 def test_new_haproxy_settings_are_reloaded_and_keepalived_left_alone() -> None:
     plan = plan_of(cluster(api_port=7443), settled(cluster()))
     for change in plan.changes:

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 from fake_host import FakeHost
-from worlds import bare, cluster, deployed
+from worlds import bare, cluster, deployed, said, text_file
 
 from kubeha.errors import HostError, RolloutFailed, RolloutStuck
 from kubeha.facts import NodeFacts, Observed
 from kubeha.model import Cluster
-from kubeha.paths import STAGE
+from kubeha.paths import HAPROXY_CONFIG, KEEPALIVED_CONFIG, STAGE
 from kubeha.plan import HAPROXY, Plan, make_plan, wanted
 from kubeha.rollout import Patience, Rollout
 from kubeha.world import World
@@ -47,8 +47,11 @@ class Site:
         self.order.append(f"{host.node.name}: {what}")
         if what.endswith(HAPROXY):
             host.facts = replace(host.facts, haproxy_info=f"Pid: {1000 + len(self.order)}\n")
-        elif not self.holders:
+            return
+        if not self.holders:
             host.take_vip(VIP)
+        master = host.node.name in self.holders
+        host.facts = replace(host.facts, keepalived_json=said(2 if master else 1))
 
     async def look(self, names: Sequence[str]) -> dict[str, Observed]:
         return {name: self.hosts[name].facts for name in names}
@@ -84,10 +87,7 @@ def settled(holder: str, of: Cluster, now: Cluster) -> Site:
     site = fresh(of)
     desired = wanted(World(of, site.facts))
     facts = {
-        name: replace(
-            deployed(desired[name], seen, holds=VIP if name == holder else None),
-            haproxy_info="Pid: 1\n",
-        )
+        name: deployed(desired[name], seen, holds=VIP if name == holder else None)
         for name, seen in site.facts.items()
     }
     return Site(now, facts)
@@ -231,6 +231,83 @@ def killed_at(site: Site, node: str) -> None:
         pass
     finally:
         host._request = original  # type: ignore[method-assign]
+
+
+def test_an_edit_that_somebody_makes_meanwhile_is_neither_replaced_nor_put_back() -> None:
+    site = fresh()
+    host = site.hosts["m1"]
+    plan_first = site.plan
+    mine = text_file(KEEPALIVED_CONFIG, "# a colleague's\n")
+
+    def plan_then_edit() -> Plan:
+        made = plan_first()
+        host.facts = replace(host.facts, files={**host.facts.files, mine.path: mine})
+        return made
+
+    site.plan = plan_then_edit  # type: ignore[method-assign]
+    with pytest.raises(RolloutFailed, match="not what the plan has seen"):
+        site.roll_out()
+    assert host.facts.files[mine.path].content == "# a colleague's\n"
+
+
+def test_an_adopted_file_survives_a_failed_rollout() -> None:
+    """Purging HAProxy takes /etc/haproxy/haproxy.cfg; what was there comes back after that."""
+    site = fresh()
+    host = site.hosts["m1"]
+    mine = text_file(HAPROXY_CONFIG, "global\n    daemon\n")
+    host.facts = replace(host.facts, files={**host.facts.files, mine.path: mine})
+    host.refuses = "start keepalived"
+    with pytest.raises(RolloutFailed):
+        site.roll_out()
+    assert host.facts.files[mine.path].content == mine.content
+    assert "haproxy" not in host.facts.packages
+
+
+def test_packages_that_somebody_else_installs_before_are_not_purged() -> None:
+    site = fresh()
+    host = site.hosts["m1"]
+    plan_first = site.plan
+
+    def plan_then_install() -> Plan:
+        made = plan_first()
+        packages = {**host.facts.packages, "kubeadm": "1.30"}
+        host.facts = replace(host.facts, packages=packages)
+        return made
+
+    site.plan = plan_then_install  # type: ignore[method-assign]
+    host.refuses = "start keepalived"
+    with pytest.raises(RolloutFailed):
+        site.roll_out()
+    assert host.facts.packages == {"bash": "5.2", "kubeadm": "1.30"}
+
+
+def test_settings_that_are_refused_cost_neither_reload_nor_restart() -> None:
+    site = settled("m1", cluster(), cluster(api_port=7443))
+    site.hosts["m2"].refuses = "haproxy -c"
+    with pytest.raises(RolloutFailed):
+        site.roll_out()
+    assert site.order == []
+
+
+def test_a_stopped_backup_may_relieve_a_sick_holder() -> None:
+    """m2 holds the VIP although its HAProxy hangs; m1, which comes back, takes it."""
+    site = settled("m2", cluster(), cluster())
+    for name in ("m1", "m3"):
+        off = {
+            unit: replace(u, active_state="inactive") for unit, u in site.facts[name].units.items()
+        }
+        site.hosts[name].facts = replace(site.facts[name], units=off, keepalived_json=None)
+    site.hosts["m2"].facts = replace(site.facts["m2"], haproxy_info=None)
+
+    def takes_over(host: FakeHost, what: str) -> None:
+        site.started(host, what)
+        if what == "start keepalived.service" and host.node.name == "m1":
+            site.hosts["m2"].drop_vip()
+            host.take_vip(VIP)
+
+    site.hosts["m1"].after_start = takes_over
+    site.roll_out()
+    assert site.holders == ["m1"]
 
 
 def test_a_node_that_cannot_be_put_back_needs_a_person() -> None:

@@ -13,7 +13,20 @@ import pytest
 from kubeha.templates import fill
 
 INFO = b"Name: HAProxy\nPid: 42\n"
-STATE = b"1\n# be_id be_name srv_id\n3 kube-apiserver 1 m1\n"
+# As HAProxy 2.6 prints it, with fewer columns.
+HEAD = "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_fqdn srv_port srvrecord\n"
+M1 = "3 kube-apiserver 1 m1 198.51.100.11 2 - 6443 -\n"
+M2 = "3 kube-apiserver 2 m2 198.51.100.12 0 - 6443 -\n"
+V6 = "3 kube-apiserver 3 m3 2001:db8::13 2 - 6443 -\n"
+STATE = HEAD + M1 + M2 + V6
+CONFIG = """backend kube-apiserver
+    # server m1 198.51.100.11:7443
+    server m1 198.51.100.11:6443 check
+    server m2 198.51.100.12:6443 check
+    server m3 [2001:db8::13]:6443 check
+    server
+"""
+OLDER = HEAD + "3 kube-apiserver 1 m1 198.51.100.99 2 - 6443 -\n"
 
 
 class Node:
@@ -22,6 +35,8 @@ class Node:
     def __init__(self, directory: Path) -> None:
         self.socket = directory / "admin.sock"
         self.state = directory / "servers"
+        self.config = directory / "haproxy.cfg"
+        self.config.write_text(CONFIG)
         self.gone = directory / "haproxy"
         self.holder = directory / "holder"
         self.admin = self._script(
@@ -30,6 +45,7 @@ class Node:
                 "haproxy-admin.py.j2",
                 admin_socket=str(self.socket),
                 state_file=str(self.state),
+                config_file=str(self.config),
                 haproxy_file=str(self.gone),
                 user="nobody",
             ),
@@ -80,7 +96,7 @@ def haproxy(listener) -> Iterator[list[bytes]]:
         connection, _ = listener.accept()
         with connection:
             asked.append(connection.recv(100))
-            connection.sendall(STATE if b"state" in asked[-1] else INFO)
+            connection.sendall(STATE.encode() if b"state" in asked[-1] else INFO)
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
@@ -122,8 +138,37 @@ def test_the_servers_state_is_saved_for_the_reload(node, haproxy):
     done = node.run(node.admin, "save")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert haproxy == [b"show servers state\n"]
-    assert node.state.read_bytes() == STATE
+    assert node.state.read_text() == STATE
     assert node.state.stat().st_mode & 0o022 == 0
+
+
+@pytest.mark.parametrize(
+    "old, new, kept",
+    [
+        ("m1 198.51.100.11:6443 check", "m1 198.51.100.11:7443 check", M2 + V6),
+        ("m1 198.51.100.11:6443 check", "m1 198.51.100.11:64430 check", M2 + V6),
+        ("m1 198.51.100.11", "m1 198.51.100.21", M2 + V6),
+        ("server m2", "server m9", M1 + V6),
+        ("[2001:db8::13]:6443", "[2001:db8::13]:7443", M1 + M2),
+        ("[2001:db8::13]", "[2001:db8::14]", M1 + M2),
+        ("server m", "balance m", ""),
+    ],
+    ids=["port", "longer port", "address", "name", "IPv6 port", "IPv6 address", "no server"],
+)
+def test_a_server_that_the_new_configuration_moves_is_not_saved(node, haproxy, old, new, kept):
+    """HAProxy would keep its port: https://github.com/haproxy/haproxy/issues/1412."""
+    node.config.write_text(CONFIG.replace(old, new))
+    assert node.run(node.admin, "save").returncode == 0
+    assert node.state.read_text() == HEAD + kept
+
+
+def test_a_configuration_that_cannot_be_read_leaves_no_state(node, haproxy):
+    node.config.unlink()
+    node.state.write_text(OLDER)
+    done = node.run(node.admin, "save")
+    assert done.returncode == 1
+    assert str(node.config) in done.stderr
+    assert node.state.read_text() == "1\n"
 
 
 def test_an_answer_that_is_no_state_is_not_saved(node, listener):
@@ -135,7 +180,7 @@ def test_an_answer_that_is_no_state_is_not_saved(node, listener):
 
     thread = threading.Thread(target=answer, daemon=True)
     thread.start()
-    node.state.write_text("1\n")
+    node.state.write_text(OLDER)
     done = node.run(node.admin, "save")
     thread.join(timeout=5)
     assert done.returncode == 1
@@ -143,14 +188,22 @@ def test_an_answer_that_is_no_state_is_not_saved(node, listener):
     assert node.state.read_text() == "1\n"
 
 
-def test_a_state_that_cannot_be_had_is_one_line_in_the_journal(node):
+def test_a_haproxy_that_does_not_answer_leaves_no_state(node, listener):
+    node.state.write_text(OLDER)
+    done = node.run(node.admin, "save")
+    assert (done.returncode, done.stderr) == (1, f"haproxy-admin: {node.socket}: timed out\n")
+    assert node.state.read_text() == "1\n"
+
+
+def test_a_socket_that_is_not_there_leaves_no_state_and_one_line_in_the_journal(node):
+    node.state.write_text(OLDER)
     done = node.run(node.admin, "save")
     words = f"haproxy-admin: {node.socket}: [Errno 2] No such file or directory\n"
     assert (done.returncode, done.stderr) == (1, words)
-    assert not node.state.exists()
+    assert node.state.read_text() == "1\n"
 
 
-def test_the_holder_writes_its_bonus(node):
-    for value in ("81", "0"):
+def test_the_holder_says_so(node):
+    for value in ("1", "0"):
         assert node.run(node.notify, value).returncode == 0
         assert node.holder.read_text() == f"{value}\n"

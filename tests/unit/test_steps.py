@@ -11,7 +11,7 @@ from kubeha.remote import ABSENT
 from kubeha.steps import (
     Gate,
     GateKind,
-    Purge,
+    PurgeNew,
     Remove,
     Run,
     Stage,
@@ -74,7 +74,7 @@ def test_haproxy_is_at_work_before_keepalived_starts_and_each_has_a_gate() -> No
 
 
 def test_keepalived_has_to_judge_without_a_word() -> None:
-    """2.1.5 ends with 0 whatever it finds; only its silence is a yes (facts: keepalived -t)."""
+    """2.1.5 ends with 0 whatever it finds; only its silence is a yes."""
     steps = forward(first_change()[0])
     judge = steps[index(steps, "let keepalived judge")]
     assert isinstance(judge, Run) and judge.quiet
@@ -101,13 +101,26 @@ def test_a_later_change_installs_and_unmasks_nothing() -> None:
 
 def test_the_way_back_of_a_first_deployment_leaves_a_bare_machine() -> None:
     change, before = first_change()
-    steps = way_back(change, before)
+    steps = way_back(change, before, forward(change))
     assert index(steps, "stop keepalived") < index(steps, "remove the new files")
     removed = next(s for s in steps if isinstance(s, Remove) and "new files" in s.title)
-    assert {file.path for file in removed.files} == {file.path for file in change.files}
-    purge = next(step for step in steps if isinstance(step, Purge))
-    assert purge.before == frozenset(before.packages)
+    assert {file.path for file in removed.files} >= {file.path for file in change.files}
+    assert {paths.DRAIN_FILE, paths.HOLDER_FILE} <= {file.path for file in removed.files}
+    assert [step for step in steps if isinstance(step, PurgeNew)]
     assert not [s for s in steps if isinstance(s, Run) and "restart" in s.argv]
+
+
+def test_packages_go_before_files_come_back() -> None:
+    """A purge takes HAProxy's conffile with it, whoever wrote what is in it."""
+    change, before = first_change()
+    mine = text_file(paths.HAPROXY_CONFIG, "global\n    daemon\n")
+    change = replace(
+        change,
+        files=tuple(replace(f, before=mine) if f.path == mine.path else f for f in change.files),
+    )
+    steps = way_back(change, before, forward(change))
+    purge = next(i for i, step in enumerate(steps) if isinstance(step, PurgeNew))
+    assert purge < index(steps, "put the former files back")
 
 
 def test_the_way_back_of_a_later_change_restores_content_mode_and_owner() -> None:
@@ -117,21 +130,35 @@ def test_the_way_back_of_a_later_change_restores_content_mode_and_owner() -> Non
         change,
         files=tuple(replace(f, before=mine) if f.path == mine.path else f for f in change.files),
     )
-    steps = way_back(change, before)
+    steps = way_back(change, before, forward(change))
     (write,) = [step for step in steps if isinstance(step, Write)]
     back = next(file for file in write.files if file.path == mine.path)
     assert (back.content, back.mode, back.owner) == (mine.content, 0o600, "haproxy")
     assert back.expect is None
-    restarted = [s.argv[-1] for s in steps if isinstance(s, Run) and "restart" in s.argv]
-    assert restarted == [HAPROXY]
+
+
+def test_what_was_not_tried_is_not_undone() -> None:
+    """A settings file that its program refuses must not cost a reload, let alone a restart."""
+    change, before = later_change()
+    steps = forward(change)
+    until = steps[: index(steps, "let haproxy judge") + 1]
+    back = way_back(replace(change, files=()), before, until)
+    assert [step.title for step in back] == ["clear up"]
+
+
+def test_a_reload_is_undone_by_a_reload_and_looked_at() -> None:
+    change, before = later_change()
+    back = way_back(change, before, forward(change))
+    verbs = [s.argv[1:] for s in back if isinstance(s, Run) and s.argv[0] == "systemctl"]
+    assert ("reload-or-restart", HAPROXY) in verbs
+    assert not [verb for verb in verbs if verb[0] == "restart"]
+    assert isinstance(back[-1], Gate) and back[-1].kind is GateKind.HAPROXY
 
 
 def test_the_way_back_stops_and_disables_only_what_was_not_running() -> None:
-    change, before = later_change()
-    before = replace(
-        before, units={**before.units, KEEPALIVED: unit(KEEPALIVED, active=False, state="disabled")}
-    )
-    argvs = [step.argv for step in way_back(change, before) if isinstance(step, Run)]
+    change, before = first_change()
+    before = replace(before, units={HAPROXY: unit(HAPROXY)})
+    argvs = [s.argv for s in way_back(change, before, forward(change)) if isinstance(s, Run)]
     assert ("systemctl", "stop", KEEPALIVED) in argvs
     assert ("systemctl", "disable", "-q", KEEPALIVED) in argvs
     assert ("systemctl", "stop", HAPROXY) not in argvs

@@ -16,6 +16,13 @@ def test_a_healthy_holder_is_above_every_healthy_node(count):
     assert min(holders) > max(vrrp.base_priorities(count))
 
 
+def test_a_holder_keeps_the_vip_while_nodes_have_files_for_other_orders_and_numbers():
+    """In the middle of a rollout: any holder against any other node, whatever file each has."""
+    places = [(count, index) for count in COUNTS for index in range(count)]
+    holders = [vrrp.effective_priority(*place, holder=True) for place in places]
+    assert min(holders) > max(vrrp.effective_priority(*place) for place in places)
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_healthy_is_above_drained_also_for_the_holder_that_is_drained(count):
     drained = [
@@ -60,15 +67,15 @@ def test_no_sum_reaches_a_cap(count):
         assert total == vrrp.effective_priority(count, index, holder=holder, drained=drained)
 
 
-@pytest.mark.parametrize("count, least", [(2, 40), (3, 40), (4, 40), (5, 30), (6, 23), (7, 19)])
+@pytest.mark.parametrize("count, least", [(2, 40), (3, 40), (4, 39), (5, 29), (6, 23), (7, 19)])
 def test_neighbours_are_spaced_widely(count, least):
     bases = vrrp.base_priorities(count)
     assert {a - b for a, b in zip(bases, bases[1:], strict=False)} == {least}
 
 
 def test_priorities_of_three_nodes():
-    assert vrrp.base_priorities(3) == (251, 211, 171)
-    assert [vrrp.holder_bonus(3, index) for index in range(3)] == [3, 42, 81]
+    assert vrrp.base_priorities(3) == (247, 207, 167)
+    assert [vrrp.holder_bonus(3, index) for index in range(3)] == [7, 46, 85]
 
 
 @pytest.mark.parametrize("count", [0, 8, -1])
@@ -85,10 +92,10 @@ def test_times_of_rfc_9568():
 
 
 def test_failover_of_three_nodes_at_a_tenth_of_a_second():
-    """Measured on real machines: 0.27 to 0.37 s after a crash, 20 to 30 ms after a resignation."""
+    """docs/how-it-works.md, "How fast", has these."""
     least, most = vrrp.failover_bounds(3, 0.1)
-    assert (least, most) == (pytest.approx(0.202, abs=0.001), pytest.approx(0.333, abs=0.001))
-    assert vrrp.handover_time(3, 0.1) == pytest.approx(0.033, abs=0.001)
+    assert (least, most) == (pytest.approx(0.2035, abs=0.0001), pytest.approx(0.3348, abs=0.0001))
+    assert vrrp.handover_time(3, 0.1) == pytest.approx(0.0348, abs=0.0001)
 
 
 @pytest.mark.parametrize(

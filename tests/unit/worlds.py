@@ -1,6 +1,7 @@
 """Observed worlds for the tests: plain data, built from a desired state or from nothing."""
 
 import hashlib
+import json
 from dataclasses import replace
 from ipaddress import ip_interface
 
@@ -55,9 +56,15 @@ def missing(path: str) -> FileState:
     return FileState(path=path, exists=False)
 
 
-def unit(name: str, *, active: bool = True, state: str = "enabled") -> Unit:
+def unit(name: str, *, active: bool = True, state: str = "enabled", instance: str = "abc") -> Unit:
     word = "active" if active else "inactive"
-    return Unit(name, "loaded", word, "running" if active else "dead", state, 42, "abc")
+    return Unit(name, "loaded", word, "running" if active else "dead", state, 42, instance)
+
+
+def said(state: int, priority: int = 240) -> str:
+    """keepalived's JSON dump, cut to what is read: 1 BACKUP, 2 MASTER, 3 FAULT."""
+    data = {"iname": "kubeha", "state": state, "effective_priority": priority}
+    return json.dumps([{"data": data, "stats": {}}])
 
 
 def addresses(address: str, *more: str) -> tuple[InterfaceAddress, ...]:
@@ -93,6 +100,8 @@ def deployed(desired: DesiredNode, facts: NodeFacts, *, holds: str | None = None
         units={name: unit(name) for name in desired.units},
         files={**facts.files, **files},
         addresses=(*own, *vip),
+        haproxy_info="Pid: 1\n",
+        keepalived_json=said(2 if holds else 1),
     )
 
 
