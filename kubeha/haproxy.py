@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kubeha.model import Cluster, Node
-from kubeha.paths import ADMIN_SOCKET, CA_FILE, HAPROXY_FILE, SERVER_STATE_FILE
+from kubeha.paths import ADMIN_SOCKET, CA_FILE, HAPROXY_CONFIG, HAPROXY_FILE, SERVER_STATE_FILE
 from kubeha.templates import fill
 from kubeha.units import format_duration
 
@@ -61,6 +61,7 @@ def render_admin_script() -> str:
         "haproxy-admin.py.j2",
         admin_socket=ADMIN_SOCKET,
         state_file=SERVER_STATE_FILE,
+        config_file=HAPROXY_CONFIG,
         haproxy_file=HAPROXY_FILE,
         user=USER,
     )

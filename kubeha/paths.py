@@ -8,8 +8,10 @@ HAPROXY_DROP_IN = "/etc/systemd/system/haproxy.service.d/10-kubeha.conf"
 KEEPALIVED_DROP_IN = "/etc/systemd/system/keepalived.service.d/10-kubeha.conf"
 KEEPALIVED_ENV = "/etc/kubeha/keepalived.env"
 TMPFILES = "/etc/tmpfiles.d/kubeha.conf"
-ADMIN_SCRIPT = "/usr/local/libexec/kubeha/haproxy-admin"
-HOLDER_SCRIPT = "/usr/local/libexec/kubeha/holder"
+# Not below /usr/local: Debian let group staff write there before 10, and an upgrade left it so, but
+# keepalived runs no script that anybody but root may replace.
+ADMIN_SCRIPT = "/etc/kubeha/haproxy-admin"
+HOLDER_SCRIPT = "/etc/kubeha/holder"
 WRITTEN = (
     HAPROXY_CONFIG,
     CA_FILE,

@@ -2,9 +2,9 @@
 
 Priorities of N load balancer nodes, the primary first (i = 0 .. N-1):
 
-    healthy           base(i)            254-N, 254-N-s, ...   never below LOWEST_HEALTHY = 129
+    healthy           base(i)            247, 247-s, ...       never below LOWEST_HEALTHY = 129
     healthy holder    base(i) + bonus(i) = 254 - i             above every healthy node
-    drained           base(i) + DRAIN    2 .. 126              below every healthy node
+    drained           base(i) + DRAIN    2 .. 120              below every healthy node
     drained holder    254 - i + DRAIN    at most 127           below every healthy node as well
     hung              1                                        below every drained node
 
@@ -13,6 +13,9 @@ always loses it while a healthy node is left, and a drained node still serves wh
 one. No two nodes ever have the same priority (except several hung ones, which nothing tells
 apart). keepalived caps a sum at 254 and at 1; no sum above reaches the caps but that of a hung
 node, so nothing is lost to them.
+
+A rollout that changes the order or the number of nodes reaches one node after the other. Meanwhile
+too any holder (248 to 254) is above any other node (247 at most), whichever file each of them has.
 
 255 is never used: it means that the node owns the address (RFC 9568, section 5.2.4), and such a
 node is exempt from tracking.
@@ -25,26 +28,28 @@ LOWEST_HEALTHY = 129
 HIGHEST = 254
 DRAIN = -127
 HUNG = -253
+# Of nodes that do not hold the VIP; above it is room for one holder of each index.
+HIGHEST_BASE = HIGHEST - MAX_LOAD_BALANCERS
 WIDEST_SPACING = 40
 
 
 def spacing(count: int) -> int:
-    """Difference between the priorities of neighbours; 40 for up to four nodes, 19 for seven.
+    """Difference between the priorities of neighbours; 40 for up to three nodes, 19 for seven.
 
     The skew times of neighbours then differ by spacing/256 of an advertisement interval (15 ms at
     0.1 s), enough for the first backup's advertisement to be heard by the next one before that
-    one's own timer ends. With 110, 100, 90 both became MASTER for a moment (facts: racing backups).
+    one's own timer ends. With 110, 100, 90 it is 4 ms, and both become MASTER for a moment.
     """
     if not 1 <= count <= MAX_LOAD_BALANCERS:
         raise ValueError(f"1 to {MAX_LOAD_BALANCERS} load balancer nodes, not {count}")
-    room = HIGHEST - count - LOWEST_HEALTHY
+    room = HIGHEST_BASE - LOWEST_HEALTHY
     return min(WIDEST_SPACING, room // max(1, count - 1))
 
 
 def base_priorities(count: int) -> tuple[int, ...]:
     """Priorities of healthy nodes which do not hold the VIP, the primary first."""
     step = spacing(count)
-    return tuple(HIGHEST - count - index * step for index in range(count))
+    return tuple(HIGHEST_BASE - index * step for index in range(count))
 
 
 def holder_bonus(count: int, index: int) -> int:

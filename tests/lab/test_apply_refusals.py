@@ -48,7 +48,7 @@ def make_bare(endpoint: Endpoint, name: str) -> None:
         apt-get -q -y purge keepalived haproxy
         apt-get -q -y autoremove --purge
         rm -rf /etc/haproxy /etc/keepalived /etc/kubeha /var/lib/kubeha /run/kubeha*
-        rm -rf /etc/tmpfiles.d/kubeha.conf /usr/local/libexec/kubeha
+        rm -rf /etc/tmpfiles.d/kubeha.conf
         rm -f /etc/systemd/system/*.d/10-kubeha.conf
         systemctl daemon-reload
     """
@@ -61,7 +61,7 @@ def apply(endpoint: Endpoint, *options: str) -> "subprocess.CompletedProcess[str
 
 def untouched(endpoint: Endpoint, *names: str) -> bool:
     """Neither packages nor files of ours on these machines."""
-    ours = "/etc/kubeha /var/lib/kubeha /usr/local/libexec/kubeha /etc/haproxy/haproxy.cfg"
+    ours = "/etc/kubeha /var/lib/kubeha /etc/haproxy/haproxy.cfg"
     script = f"! command -v haproxy && ! command -v keepalived && ! ls -d {ours}"
     return all(
         endpoint.lab.machine(name).execute(["sh", "-c", script], check=False).returncode == 0
