@@ -50,6 +50,24 @@ def _processes(endpoint: Endpoint, name: str) -> str:
     return machine.execute([*show, "haproxy", "keepalived"]).stdout
 
 
+def test_a_wrong_port_of_the_api_servers_is_rolled_back(endpoint: Endpoint) -> None:
+    """HAProxy reloads well with it, and finds nothing: the first node's gate stays closed."""
+    file = endpoint.lab.place / "kubeha.yaml"
+    right = file.read_text()
+    file.write_text(right + "api_port: 6444\n")
+    try:
+        with endpoint.clients(after=2) as seen:
+            done = endpoint.lab.kubeha("apply", "--yes", "--no-diff")
+    finally:
+        file.write_text(right)
+    assert done.returncode == 4, done.stderr
+    assert "HAProxy has found no API server ready with its new settings" in done.stderr
+    assert "the node was put back as it was" in done.stderr
+    seen.show("a wrong api_port, rolled back")
+    assert seen.history.failures == ()
+    assert "No changes." in endpoint.apply()
+
+
 def test_plan_exit_code_tells_whether_there_are_changes(endpoint: Endpoint) -> None:
     assert endpoint.lab.kubeha("plan", "--exit-code").returncode == 0
 
