@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 NameOption = Annotated[str, typer.Option("--name", help="The lab's name, for several on one box.")]
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="text or json.")]
+# What to run as Kubernetes; `lab up` takes 'none', too.
+_PROGRAMS = "auto, a version (1.31.4), or a directory with the programs"
 
 lab_app = typer.Typer(
     name="lab",
@@ -37,7 +39,7 @@ def up(
     kubernetes: Annotated[
         str,
         typer.Option(
-            help="auto, a version (1.31.4), a directory with the programs, or none.",
+            help=f"{_PROGRAMS}; none: without Kubernetes.",
             metavar="auto|VERSION|DIRECTORY|none",
         ),
     ] = "auto",
@@ -70,6 +72,34 @@ def status(name: NameOption = "lab", output: OutputOption = "text") -> None:
     """The machines, their state and the faults in force."""
     _check_output(output)
     _print_status(_load(name), output)
+
+
+@lab_app.command("kubernetes")
+def kubernetes(
+    machines: Annotated[
+        list[str] | None, typer.Argument(help="Control plane nodes, in this order; else all.")
+    ] = None,
+    programs: Annotated[
+        str,
+        typer.Option("--kubernetes", help=f"{_PROGRAMS}.", metavar="auto|VERSION|DIRECTORY"),
+    ] = "auto",
+    name: NameOption = "lab",
+) -> None:
+    """Start Kubernetes in a lab made with `--kubernetes none`, as kubeadm would.
+
+    The first machine makes the cluster, as `kubeadm init` does, the others join it. Machines that
+    are not named stay as they are, and can join later.
+    """
+    from kubeha.lab import kubernetes, lifecycle
+
+    lab = _load(name)
+    chosen = [lab.machine(machine) for machine in machines] if machines else None
+    with lifecycle.interruptible(), _locked(lab):
+        kubernetes.bring_up(lab, programs, _progress, chosen)
+    print(f"Ready: {', '.join(machine.name for machine in chosen or lab.control_plane)}")
+    if lab.clients:
+        client = lab.clients[0].name
+        print(f"Use it:   kubeha lab exec{_name_option(name)} {client} -- kubectl version")
 
 
 @lab_app.command("exec", context_settings={"ignore_unknown_options": True})

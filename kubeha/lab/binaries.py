@@ -52,7 +52,8 @@ def obtain(source: str, progress: Progress) -> Binaries:
         return _imported(Path(source).resolve(), progress)
     raise UsageError(
         f"--kubernetes {source}: neither a version nor a directory",
-        hint="say auto, none, a version such as 1.33.4, or a directory with the programs in it",
+        hint="say auto, a version such as 1.33.4, or a directory with the programs in it; "
+        "`kubeha lab up` takes none, too",
     )
 
 

@@ -1,16 +1,10 @@
 """The endpoint comes first, the cluster after it: as `kubeadm init` needs it."""
 
-import time
-
-from cluster_works import Kubectl, assert_cluster_works
+from cluster_works import assert_cluster_works
 from endpoint import NODES, Endpoint
 from running_lab import RunningLab, wait_for
 
-from kubeha.lab.control_plane import equip_client, write_operator_kubeconfig
-from kubeha.lab.kubernetes import obtain, start_control_plane, wait_ready
 from kubeha.remote import Load
-
-READY = 180.0
 
 
 def test_deployed_before_there_is_an_api_server_or_a_ca(fresh_machines: RunningLab) -> None:
@@ -41,14 +35,9 @@ def test_deployed_before_there_is_an_api_server_or_a_ca(fresh_machines: RunningL
 
 def start_control_planes(endpoint: Endpoint) -> None:
     """As three runs of kubeadm: init on m1, then join on m2 and on m3."""
-    lab = endpoint.lab.lab
-    binaries = obtain("auto", print)
     for name in NODES:
-        start_control_plane(lab, lab.machine(name), binaries, print)
-        wait_ready(lab.machine(name), time.monotonic() + READY)
-    equip_client(lab, lab.machine("c1"), binaries)
-    write_operator_kubeconfig(lab)
-    assert Kubectl(lab.machine("c1"))("get", "--raw=/readyz").strip() == "ok"
+        endpoint.lab("kubernetes", name)
+    assert endpoint.kubectl("get", "--raw=/readyz").strip() == "ok"
 
 
 def checks(endpoint: Endpoint) -> set[str]:

@@ -2,7 +2,6 @@
 
 import json
 import ssl
-import time
 
 import pytest
 from cluster_works import (
@@ -20,13 +19,11 @@ from cluster_works import (
 from running_lab import RunningLab, wait_for
 
 from kubeha.errors import LabError
-from kubeha.lab import power
 from kubeha.lab.binaries import Binaries, bundled_kubectl, obtain, programs_directory
 from kubeha.lab.control_plane import (
     ask,
     start_control_plane,
     stop_control_plane,
-    wait_ready,
 )
 from kubeha.lab.control_plane_units import UNITS
 from kubeha.lab.lab import VIP6
@@ -197,31 +194,38 @@ def test_a_machine_that_lost_everything_joins_again(cluster: RunningLab) -> None
 
 
 def test_growing_from_machines_without_a_ca(fresh_machines: RunningLab) -> None:
-    """As an operator does: m1 alone is a cluster, m2 joins; the CA appears with the first."""
-    lab, said = fresh_machines.lab, list[str]()
-    m1, m2, m3 = lab.control_plane
+    """As an operator does: m1 alone is a cluster, m2 and m3 join; the CA appears with the first."""
+    lab = fresh_machines
+    m1, m2, m3 = (lab.machine(name) for name in sorted(THREE))
     assert not [m for m in lab.machines if (m.root / "etc/kubernetes").exists()]
-    start(fresh_machines, m1, said)
+    done = lab("kubernetes", "m1")
+    assert "lab: m1: certificates, etcd" in done.stderr.splitlines()
+    assert done.stdout.splitlines()[0] == "Ready: m1"
     assert etcd_members(m1) == {"m1"}
     assert_cluster_works(Kubectl.on_api_server(m1))
     assert not (m2.root / "etc/kubernetes").exists()
-    start(fresh_machines, m2, said)
+
+    lab.fault("power-off", "m1")
+    refused(lab, "m2", "there is a cluster to join: m1: is powered off", "kubeha lab boot m1")
+    lab("boot", "m1")
+    wait_until_ready(m1)
+    assert lab("kubernetes", "m2").stdout.splitlines()[0] == "Ready: m2"
     assert etcd_members(m1) == etcd_members(m2) == {"m1", "m2"}
-    start(fresh_machines, m3, said)
-    assert etcd_members(m1) == {"m1", "m2", "m3"}
-    assert said[0] == "m1: certificates, etcd"
+    before = main_pids(m1)
+    assert lab("kubernetes").stdout.splitlines()[0] == "Ready: m1, m2, m3"
+    assert etcd_members(m3) == THREE
+    assert main_pids(m1) == before, "what runs was disturbed"
 
 
-def test_joining_a_cluster_that_is_off_is_refused(fresh_machines: RunningLab) -> None:
-    lab = fresh_machines.lab
-    m1, m2, _ = lab.control_plane
-    start(fresh_machines, m1, [])
-    power.off(lab, m1)
-    with pytest.raises(LabError, match="there is a cluster to join: m1: is powered off") as caught:
-        start(fresh_machines, m2, [])
-    assert caught.value.hint == "boot the other machines first (kubeha lab boot m1)"
+def test_what_cannot_have_a_control_plane_is_refused(machines: RunningLab) -> None:
+    refused(machines, "c1", "c1 is a client node", "the control plane nodes are m1, m2, m3")
+    refused(machines, "m7", "there is no machine 'm7'", "the machines are m1, m2, m3, c1")
+    assert not [m for m in machines.machines if (m.root / "etc/kubernetes").exists()]
 
 
-def start(running: RunningLab, machine: Machine, said: list[str]) -> None:
-    start_control_plane(running.lab, machine, programs(), said.append)
-    wait_ready(machine, time.monotonic() + 120)
+def refused(lab: RunningLab, machine: str, why: str, hint: str) -> None:
+    """Kubernetes cannot be started there, and the operator is told why and what to do."""
+    done = lab("kubernetes", machine, check=False)
+    assert done.returncode in (2, 3)
+    assert why in done.stderr
+    assert f"hint: {hint}" in done.stderr or f"({hint})" in done.stderr
