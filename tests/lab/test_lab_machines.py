@@ -39,6 +39,17 @@ def traces(lab_id: str) -> list[str]:
     return found
 
 
+def own_network() -> list[str]:
+    """This box's own addresses, routes, firewall and ports that others could reach."""
+    shown = [run(["ip", "-brief", "address"]).stdout, run(["nft", "-s", "list", "ruleset"]).stdout]
+    shown += [
+        run(["ip", family, "route", "show", "table", "all"]).stdout for family in ("-4", "-6")
+    ]
+    listening = run(["ss", "-Hltun"]).stdout.splitlines()
+    loopback = ("127.", "[::1]")
+    return shown + [line for line in listening if not line.split()[4].startswith(loopback)]
+
+
 def journalled_names(place: Path) -> set[str]:
     return {entry.name for journal in Journal.of(place) for entry in journal.entries()}
 
@@ -91,6 +102,16 @@ def test_every_machine_reaches_every_other_by_name_and_ipv6(machines: RunningLab
 def test_machines_have_no_way_out(machines: RunningLab) -> None:
     routes = machines.machine("m1").execute(["ip", "route"]).stdout.splitlines()
     assert [line.split()[0] for line in routes] == ["198.51.100.0/24"]
+
+
+def test_machines_cannot_set_the_kernel_of_this_box(machines: RunningLab) -> None:
+    machine = machines.machine("m1")
+    for setting in ("kernel/panic", "vm/swappiness", "fs/inotify/max_user_instances"):
+        same = machine.execute(["cat", f"/proc/sys/{setting}"]).stdout
+        tried = machine.execute(["tee", f"/proc/sys/{setting}"], input=same, check=False)
+        assert "Read-only file system" in tried.stderr
+    own = "/proc/sys/net/ipv4/ip_nonlocal_bind"
+    machine.execute(["tee", own], input=machine.execute(["cat", own]).stdout)
 
 
 def test_ssh_logs_in_as_root_and_as_a_user_with_sudo(machines: RunningLab) -> None:
@@ -285,8 +306,10 @@ def test_up_again_is_refused_while_it_is_up(machines: RunningLab) -> None:
 
 def test_down_leaves_nothing_and_two_labs_do_not_meet(machines: RunningLab, tmp_path: Path) -> None:
     other = RunningLab(new_name(), tmp_path)
+    before = own_network()
     try:
         other.up("--kubernetes", "none", "--nodes", "2", "--clients", "0")
+        assert own_network() == before
         (other.machine("m1").root / "root/here").touch()
         assert not (machines.machine("m1").root / "root/here").exists()
         assert [machine.name for machine in other.machines] == ["m1", "m2"]
