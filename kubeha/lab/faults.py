@@ -22,7 +22,10 @@ APISERVER = "kube-apiserver.service"
 
 @dataclass(frozen=True)
 class Active:
-    """A fault that was injected and not healed. `since` is in seconds since the epoch."""
+    """A fault that was injected and not healed.
+
+    `since`: when it had struck (the last machine, if there are several), in seconds since 1970.
+    """
 
     fault: str
     machines: tuple[str, ...]
@@ -31,10 +34,13 @@ class Active:
 
 @dataclass(frozen=True)
 class Fault:
-    """What it does in one sentence, and the two functions that do and undo it on one machine."""
+    """What it does in one sentence, and the two functions that do and undo it on one machine.
+
+    `inject` returns when it had struck if that was before its end, in seconds since 1970.
+    """
 
     summary: str
-    inject: Callable[[Lab, Machine], None]
+    inject: Callable[[Lab, Machine], float | None]
     heal: Callable[[Lab, Machine], None]
 
 
@@ -63,8 +69,9 @@ def inject(lab: Lab, name: str, machines: Sequence[Machine]) -> None:
     _save(lab, [*others, Active(name, names, time.time())])
     try:
         for each in names:
-            fault.inject(lab, lab.machine(each))
+            struck = fault.inject(lab, lab.machine(each)) or time.time()
             done.append(each)
+            _save(lab, [*others, Active(name, names, struck)])
     except LabError:
         _save(lab, [*others, Active(name, tuple(done), time.time())] if done else others)
         raise
@@ -109,10 +116,12 @@ def _save(lab: Lab, faults: Sequence[Active]) -> None:
     unfinished.rename(lab.directory / "faults.json")
 
 
-def _freeze(lab: Lab, machine: Machine) -> None:
+def _freeze(lab: Lab, machine: Machine) -> float:
     # The kernel of a stopped machine would still answer ARP and TCP: the cable goes, too.
     network.set_link(lab, machine, up=False)
+    struck = time.time()
     cgroup.freeze(machine.running_group, True)
+    return struck
 
 
 def _thaw(lab: Lab, machine: Machine) -> None:

@@ -34,13 +34,18 @@ def on(lab: Lab, machine: Machine) -> None:
     run(["setsid", "--fork", "sh", "-c", DETACHED, str(own), str(log), *command])
 
 
-def off(lab: Lab, machine: Machine) -> None:
-    """Cut the power. The cable goes first: a dying kernel would still send FINs and ARP answers."""
+def off(lab: Lab, machine: Machine) -> float | None:
+    """Cut the power. The cable goes first: a dying kernel would still send FINs and ARP answers.
+
+    Returns when it was pulled, in seconds since 1970; None if the machine was off already.
+    """
     if not cgroup.pids(machine.group):
-        return
+        return None
     network.set_link(lab, machine, up=False)
+    struck = time.time()
     cgroup.kill(machine.running_group)
     wait_until_off(machine)
+    return struck
 
 
 def wait_until_off(machine: Machine, timeout: float = 30.0) -> None:

@@ -24,10 +24,6 @@ CLIENTS = (Load("version", rate=20, timeout=PATIENCE), Load("read", rate=5, time
 NODES = ("m1", "m2", "m3")
 
 
-# A fault's program needs this long to do its work, in seconds.
-STRIKING = 0.05
-
-
 @dataclass
 class Seen:
     """What clients saw while something happened; `struck` is when it had (seconds since 1970)."""
@@ -36,7 +32,7 @@ class Seen:
     struck: float = 0.0
 
     def strike(self, at: float | None = None) -> None:
-        self.struck = time.time() if at is None else at + STRIKING
+        self.struck = time.time() if at is None else at
 
     @property
     def summary(self) -> Summary:
