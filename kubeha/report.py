@@ -13,12 +13,12 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kubeha import haproxy, keepalived
+from kubeha import haproxy, keepalived, lease
 from kubeha.checks.finding import Finding, Severity
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
 from kubeha.model import Node
 from kubeha.plan import FileChange, NodeChange, Plan, Reaction
-from kubeha.world import API_READYZ, API_VERSION, ENDPOINT_VERSION, World
+from kubeha.world import API_READYZ, API_VERSION, CONTROLLERS, ENDPOINT_VERSION, World
 
 SCHEMA_VERSION = 1
 COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
@@ -52,12 +52,6 @@ def findings_summary(findings: Iterable[Finding]) -> str:
         if count
     ]
     return ", ".join(words) or "no findings"
-
-
-def worst(findings: Iterable[Finding]) -> Severity | None:
-    """The most severe severity among the findings."""
-    order = list(Severity)
-    return min((finding.severity for finding in findings), key=order.index, default=None)
 
 
 def plan_text(plan: Plan, *, diff: bool = True) -> str:
@@ -189,9 +183,16 @@ def status_json(world: World, findings: Iterable[Finding]) -> dict[str, Any]:
             "reachable": answer is not None and answer.status in (200, 401),
             "server_version": server_version(answer),
         },
+        "leaders": leaders(world),
         "nodes": [_node_json(world, node, seen[node.name]) for node in nodes if node.name in seen],
         "findings": [finding.as_json() for finding in findings],
     }
+
+
+def leaders(world: World) -> dict[str, str | None]:
+    """Who leads, by controller; null for one that was not asked for or has no leader."""
+    answers = {name: world.lease(name) for name in CONTROLLERS}
+    return {name: lease.holder(one) if one else None for name, one in answers.items()}
 
 
 def server_version(answer: Fetched | None) -> str | None:
@@ -267,6 +268,8 @@ def status_view(world: World, findings: tuple[Finding, ...]) -> RenderableType:
         f"  held by [bold]{escape(holders)}[/bold]  {word}"
     )
     parts: list[RenderableType] = [head, _table(data)]
+    if led := [f"{name} on {who}" for name, who in data["leaders"].items() if who]:
+        parts.append(Text(f"leading: {', '.join(led)}"))
     if findings:
         parts.append(Text.from_markup(findings_text(findings)))
     return Group(*parts)

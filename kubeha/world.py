@@ -87,6 +87,11 @@ class World:
                 return keepalived.identity(text).vrid
         return None
 
+    def lease(self, controller: str) -> Fetched | None:
+        """The answer to the question for a controller's Lease, None if it was not asked."""
+        key = LEASE + controller
+        return next((f.fetched[key] for f in self.everybody if key in f.fetched), None)
+
     def unknown_peers(self) -> tuple[IPAddress, ...]:
         """Addresses that running nodes have as peers and the cluster file does not name."""
         texts = (facts.text_of(paths.KEEPALIVED_CONFIG) for facts in self.load_balancers)

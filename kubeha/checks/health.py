@@ -1,11 +1,8 @@
 """Is it really highly available now? Judged from interfaces and answers, not from anyone's word."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
-from kubeha import haproxy, keepalived, paths
+from kubeha import haproxy, keepalived, lease, paths
 from kubeha.checks import finding as kinds
 from kubeha.checks import preflight
 from kubeha.checks.finding import Finding
@@ -16,12 +13,9 @@ from kubeha.world import (
     ENDPOINT_READ,
     ENDPOINT_READYZ,
     ENDPOINT_VERSION,
-    LEASE,
     World,
 )
 
-# Default --leader-elect-lease-duration of kube-controller-manager and kube-scheduler, in seconds.
-LEASE_DURATION = 15.0
 # HAProxy took the connection and had no server for it: all that can be seen before there is one.
 ACCEPTED = ("closed", "reset", "protocol")
 UNITS = {
@@ -301,61 +295,13 @@ def authenticated_read(world: World) -> Iterator[Finding]:
 def leases(world: World) -> Iterator[Finding]:
     """kube-controller-manager and kube-scheduler have a leader which is alive."""
     for name in CONTROLLERS:
-        for facts in world.everybody:
-            answer = facts.fetched.get(LEASE + name)
-            if answer is None:
-                continue
-            reason = lease_problem(answer)
-            if reason:
-                yield kinds.LEASE_STALE.at(
-                    "",
-                    f"{name}: {reason}",
-                    f"see whether {name} runs with --leader-elect on the control plane nodes",
-                )
-
-
-def lease_holder(answer: Fetched) -> str | None:
-    """Who leads, as the Lease names it (`m1_<uuid>`): the part before the underscore."""
-    try:
-        identity = json.loads(answer.body)["spec"]["holderIdentity"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return str(identity).rsplit("_", 1)[0] if identity else None
-
-
-def lease_problem(answer: Fetched) -> str:
-    """Why the Lease shows no living leader, or the empty string.
-
-    Its age is taken against the API server's own Date header, so our clock does not matter.
-    """
-    if answer.status == 404:
-        return "there is no Lease: it has never led"
-    if answer.status != 200:
-        return f"its Lease cannot be read: {answer.reason}"
-    age = lease_age(answer)
-    if age is None:
-        return "its Lease has no renew time"
-    if age > lease_duration(answer):
-        return f"its Lease was last renewed {age:.0f} s ago by {lease_holder(answer) or 'nobody'}"
-    return ""
-
-
-def lease_duration(answer: Fetched) -> float:
-    """Seconds after which others may take the Lease, as it says itself."""
-    try:
-        return float(json.loads(answer.body)["spec"]["leaseDurationSeconds"])
-    except (ValueError, KeyError, TypeError):
-        return LEASE_DURATION
-
-
-def lease_age(answer: Fetched) -> float | None:
-    """Seconds since the last renewal; the Date header has whole seconds, so about 1 s coarse."""
-    try:
-        renewed = datetime.fromisoformat(json.loads(answer.body)["spec"]["renewTime"])
-        now = parsedate_to_datetime(answer.date)
-    except (ValueError, KeyError, TypeError):
-        return None
-    return max(0.0, (now.astimezone(UTC) - renewed.astimezone(UTC)).total_seconds())
+        answer = world.lease(name)
+        if answer is not None and (reason := lease.problem(answer)):
+            yield kinds.LEASE_STALE.at(
+                "",
+                f"{name}: {reason}",
+                f"see whether {name} runs with --leader-elect on the control plane nodes",
+            )
 
 
 CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (

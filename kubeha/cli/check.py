@@ -1,15 +1,10 @@
 """`kubeha check`: everything that would make an apply fail or do harm; touches nothing."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import typer
 
 from kubeha.cli import options
-
-if TYPE_CHECKING:
-    from kubeha.cli.preparation import Prepared
-    from kubeha.model import Cluster
 
 
 def register(app: typer.Typer) -> None:
@@ -24,12 +19,14 @@ def check(
     """Find what would make an apply fail or do harm. Nothing is touched."""
     from kubeha.cli import output as out
     from kubeha.cli.cluster_file import load
+    from kubeha.cli.preparation import look_and_plan
     from kubeha.cli.verdict import exit_code
     from kubeha.report import findings_summary, findings_text
 
     as_json = options.output(output)
     cluster = load(context)
-    prepared = asyncio.run(_prepare(cluster, options.become_password(ask_become_pass)))
+    password = options.become_password(ask_become_pass)
+    prepared = asyncio.run(look_and_plan(cluster, password))
     if as_json:
         found = [finding.as_json() for finding in prepared.findings]
         out.show_json({"version": 1, "cluster": cluster.cluster, "findings": found})
@@ -39,12 +36,3 @@ def check(
         count = len(cluster.nodes)
         out.show(f"{cluster.cluster}: {count} nodes checked, {findings_summary(prepared.findings)}")
     raise typer.Exit(exit_code(prepared.world, prepared.findings))
-
-
-async def _prepare(cluster: "Cluster", password: str | None) -> "Prepared":
-    from kubeha.cli.preparation import prepare
-    from kubeha.observe import open_fleet
-
-    nodes = (*cluster.nodes, *cluster.clients)
-    async with open_fleet(cluster, nodes, become_password=password) as fleet:
-        return await prepare(cluster, fleet, become_password=password)

@@ -1,15 +1,10 @@
 """`kubeha plan`: what apply would change, and in which order."""
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import typer
 
 from kubeha.cli import options
-
-if TYPE_CHECKING:
-    from kubeha.cli.preparation import Prepared
-    from kubeha.model import Cluster
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +21,14 @@ def plan(
     """Show what apply would change: per node, a diff for each file, and the order."""
     from kubeha.cli import output as out
     from kubeha.cli.cluster_file import load
+    from kubeha.cli.preparation import look_and_plan
     from kubeha.errors import ExitCode
     from kubeha.report import findings_text, plan_json, plan_text
 
     as_json = options.output(output)
     cluster = load(context)
-    prepared = asyncio.run(_prepare(cluster, options.become_password(ask_become_pass)))
+    password = options.become_password(ask_become_pass)
+    prepared = asyncio.run(look_and_plan(cluster, password))
     if prepared.findings:
         out.stderr().print(findings_text(prepared.findings))
     if prepared.plan is None:
@@ -42,12 +39,3 @@ def plan(
         out.show(plan_text(prepared.plan, diff=not no_diff))
     if exit_code and not prepared.plan.empty:
         raise typer.Exit(ExitCode.DOES_NOT_HOLD)
-
-
-async def _prepare(cluster: "Cluster", password: str | None) -> "Prepared":
-    from kubeha.cli.preparation import prepare
-    from kubeha.observe import open_fleet
-
-    nodes = (*cluster.nodes, *cluster.clients)
-    async with open_fleet(cluster, nodes, become_password=password) as fleet:
-        return await prepare(cluster, fleet, become_password=password)

@@ -8,7 +8,7 @@ from kubeha.checks.preflight import preflight
 from kubeha.errors import ExitCode, KubehaError
 from kubeha.facts import NodeFacts
 from kubeha.model import Cluster
-from kubeha.observe import Fleet, meet_strangers, survey
+from kubeha.observe import Fleet, meet_strangers, open_fleet, survey
 from kubeha.plan import Plan, make_plan, wanted
 from kubeha.world import World
 
@@ -49,3 +49,10 @@ class Refused(KubehaError):
     """Preflight found what speaks against an apply; nothing was touched."""
 
     exit_code = ExitCode.DOES_NOT_HOLD
+
+
+async def look_and_plan(cluster: Cluster, become_password: str | None) -> Prepared:
+    """For verbs that only look: connect to everybody, prepare, hang up."""
+    nodes = (*cluster.nodes, *cluster.clients)
+    async with open_fleet(cluster, nodes, become_password=become_password) as fleet:
+        return await prepare(cluster, fleet, become_password=become_password)

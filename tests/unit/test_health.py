@@ -18,8 +18,9 @@ from worlds import (
     unit,
 )
 
+from kubeha import lease as leases
 from kubeha.checks.finding import Finding
-from kubeha.checks.health import health, lease_age, lease_holder, thorough
+from kubeha.checks.health import health, thorough
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
 from kubeha.plan import HAPROXY, KEEPALIVED, wanted
 from kubeha.world import (
@@ -238,9 +239,17 @@ def lease(seconds_later: int) -> Fetched:
 
 
 def test_a_lease_is_judged_by_the_servers_own_clock() -> None:
-    assert lease_holder(lease(0)) == "m2"
-    assert lease_age(lease(20)) == pytest.approx(19.88, abs=0.01)
-    assert lease_age(lease(0)) == 0.0
+    assert leases.holder(lease(0)) == "m2"
+    assert leases.age(lease(20)) == pytest.approx(19.88, abs=0.01)
+    assert leases.age(lease(0)) == 0.0
+
+
+def test_a_lease_says_itself_how_long_it_lasts() -> None:
+    """kubeadm's default is 15 s; a busy cluster may have set more."""
+    body = LEASE_BODY.replace('"holderIdentity"', '"leaseDurationSeconds": 60, "holderIdentity"')
+    long = answer(body=body, date="Mon, 23 Nov 2026 08:55:40 GMT")
+    assert leases.problem(long) == ""
+    assert leases.problem(lease(30)) != ""
 
 
 @pytest.mark.parametrize(
