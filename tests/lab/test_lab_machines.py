@@ -19,6 +19,9 @@ from kubeha.lab.journal import Journal
 from kubeha.lab.lab import cache_directory
 from kubeha.lab.process import run
 
+# Where a lab has only to be there.
+SMALLEST = ("--kubernetes", "none", "--nodes", "1", "--clients", "0")
+
 
 def traces(lab_id: str) -> list[str]:
     """Whatever on this box has a lab's id in its name: it is random, so it is that lab's."""
@@ -148,15 +151,6 @@ def test_exec_passes_input_output_and_exit_status(machines: RunningLab) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "m1\n", "")
 
 
-def test_apt_installs_from_the_offline_repository(fresh_machines: RunningLab) -> None:
-    assert not fresh_machines.ssh("m1", "command -v haproxy keepalived", check=False)
-    fresh_machines.ssh("m1", "apt-get -q update")
-    fresh_machines.ssh("m1", "DEBIAN_FRONTEND=noninteractive apt-get -q -y install haproxy")
-    assert fresh_machines.ssh("m1", "systemctl is-active haproxy").strip() == "active"
-    # A machine knows nothing of its neighbours' packages.
-    assert not fresh_machines.ssh("m2", "command -v haproxy", check=False)
-
-
 def test_nothing_but_ssh_listens_on_a_new_machine(machines: RunningLab) -> None:
     listening = machines.machine("m1").execute(["ss", "-Hltn"]).stdout.splitlines()
     ports = {line.split()[3].rsplit(":", 1)[1] for line in listening}
@@ -258,8 +252,15 @@ def test_partition_cuts_a_group_off_and_leaves_it_whole(machines: RunningLab) ->
 
 @pytest.fixture(scope="module")
 def with_haproxy(machines: RunningLab) -> RunningLab:
+    assert not machines.ssh("m1", "command -v haproxy keepalived", check=False)
     machines.ssh("m1", "apt-get -q update && apt-get -q -y install haproxy keepalived")
     return machines
+
+
+def test_apt_installs_from_the_offline_repository(with_haproxy: RunningLab) -> None:
+    assert with_haproxy.ssh("m1", "systemctl is-active haproxy").strip() == "active"
+    # A machine knows nothing of its neighbours' packages.
+    assert not with_haproxy.ssh("m2", "command -v haproxy keepalived", check=False)
 
 
 def main_pid(lab: RunningLab, unit: str) -> int:
@@ -341,11 +342,11 @@ def test_a_lab_whose_directory_was_lost_is_taken_away(tmp_path: Path) -> None:
     """After `rm -rf .lab` or `git clean` the machines still run, and nobody knows of them."""
     lab = RunningLab(new_name(), tmp_path)
     for recovery in ("down", "up"):
-        lab.up("--kubernetes", "none", "--nodes", "1", "--clients", "0")
+        lab.up(*SMALLEST)
         lost = lab_id(lab.place)
         shutil.rmtree(tmp_path / ".lab")
         assert traces(lost)
-        lab(recovery, *(["--kubernetes", "none"] if recovery == "up" else []))
+        lab(recovery, *(SMALLEST if recovery == "up" else []))
         assert traces(lost) == []
     lab.down()
 
@@ -367,7 +368,7 @@ def test_up_after_kill_9_in_the_middle(
     process.wait()
     killed = lab_id(lab.place)
     assert journalled_names(lab.place)
-    lab.up("--kubernetes", "none")
+    lab.up(*SMALLEST)
     assert traces(killed) == []
     assert {each["state"] for each in lab.status()["machines"]} == {"running"}
     assert machines.answers("m1"), "cleaning up has hit another lab"
@@ -392,7 +393,7 @@ def test_an_interrupted_up_leaves_nothing(
 def test_cleaning_up_never_enters_a_foreign_mount(tmp_path: Path) -> None:
     """Somebody mounted something into a machine's directory: their data is not ours to remove."""
     lab = RunningLab(new_name(), tmp_path)
-    lab.up("--kubernetes", "none", "--nodes", "1", "--clients", "0")
+    lab.up(*SMALLEST)
     foreign = lab.lab.store / "foreign"
     foreign.mkdir()
     run(["mount", "-t", "tmpfs", "tmpfs", str(foreign)])
