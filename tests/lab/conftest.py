@@ -5,11 +5,15 @@ happens; when a test has failed, its logs and the machines' journals stay in tes
 """
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from running_lab import RunningLab, new_name
+
+# A runner that gives up sends SIGTERM: the labs have to be taken down then, too.
+signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 FAILED = pytest.StashKey[bool]()
 KEPT = Path(__file__).parents[2] / ".lab-logs"
