@@ -199,8 +199,8 @@ class Vrrp(Frozen):
     )
     interface: Interface | None = Field(
         None,
-        description="Network interface of the VIP on every node; without it, the one that has "
-        "the node's address.",
+        description="Network interface of the VIP on every node; without it, the one "
+        "on the VIP's subnet.",
     )
     advert_interval: Annotated[
         Duration, *_between("50ms", "40s"), AfterValidator(_whole_centiseconds)

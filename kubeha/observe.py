@@ -204,7 +204,7 @@ async def listen_for_vip(
     None where the question could not be asked.
     """
     vip = cluster.endpoint.vip
-    named = {node.name: node.interface or cluster.vrrp.interface for node in cluster.nodes}
+    named = {node.name: cluster.interface_of(node) for node in cluster.nodes}
 
     async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...] | None]:
         try:

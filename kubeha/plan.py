@@ -114,7 +114,7 @@ def wanted(world: World) -> dict[str, DesiredNode]:
     desired = {}
     for node in cluster.load_balancer_nodes:
         facts = world.nodes[node.name]
-        named = node.interface or cluster.vrrp.interface
+        named = cluster.interface_of(node)
         found = facts.interface_for(cluster.endpoint.vip) if isinstance(facts, NodeFacts) else None
         if interface := named or found:
             desired[node.name] = desired_node(cluster, node.name, Site(interface, vrid, ca))

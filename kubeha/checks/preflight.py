@@ -219,7 +219,7 @@ def vip_subnet(world: World) -> Iterator[Finding]:
     vip = world.cluster.endpoint.vip
     for facts in world.load_balancers:
         node = next(n for n in world.cluster.load_balancer_nodes if n.name == facts.name)
-        named = node.interface or world.cluster.vrrp.interface
+        named = world.cluster.interface_of(node)
         if named or facts.addresses is None or facts.interface_for(vip):
             continue
         own = ", ".join(
@@ -239,7 +239,7 @@ def named_interface(world: World) -> Iterator[Finding]:
     """An interface named in the cluster file has to be there, with an address."""
     for facts in world.load_balancers:
         node = next(n for n in world.cluster.load_balancer_nodes if n.name == facts.name)
-        named = node.interface or world.cluster.vrrp.interface
+        named = world.cluster.interface_of(node)
         present = {seen.interface for seen in facts.addresses or ()}
         if named and facts.addresses is not None and named not in present:
             yield kinds.VIP_NOT_ON_SUBNET.at(
