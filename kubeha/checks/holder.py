@@ -1,0 +1,127 @@
+"""Who holds the VIP, on interfaces and on the wire, and is keepalived's word true?"""
+
+from collections.abc import Iterator
+
+from kubeha import keepalived
+from kubeha.checks import finding as kinds
+from kubeha.checks.finding import Finding
+from kubeha.world import World
+
+UNITS = {
+    "haproxy.service": kinds.HAPROXY_DOWN,
+    "keepalived.service": kinds.KEEPALIVED_DOWN,
+}
+
+
+def one_holder(world: World) -> Iterator[Finding]:
+    """Exactly one node has the VIP on an interface, whatever any keepalived believes."""
+    vip = world.cluster.endpoint.vip
+    holders = world.holders
+    if len(holders) > 1:
+        yield kinds.TWO_HOLDERS.at(
+            "",
+            f"{vip} is on {len(holders)} nodes at once: {', '.join(holders)}",
+            "see that protocol 112 passes between them in both directions; until then stop"
+            f" keepalived on all but one: systemctl stop keepalived (on {holders[-1]})",
+            ", ".join(f"{name}: {vip}" for name in holders),
+        )
+    elif not holders and not (lost := blind(world)):
+        yield kinds.NO_HOLDER.at(
+            "",
+            f"{vip} is on no load balancer node",
+            "see why with: journalctl -u keepalived -u haproxy -n 50 (on each node)",
+        )
+    elif not holders:
+        yield kinds.NO_HOLDER.at(
+            "",
+            f"{vip} is on no node that could be asked; {', '.join(lost)} could not be",
+            "make these nodes reachable, or look at the findings on the endpoint below",
+        )
+
+
+def blind(world: World) -> list[str]:
+    """Load balancer nodes of which it is not known whether they hold the VIP."""
+    vip = world.cluster.endpoint.vip
+    seen = {facts.name: facts.holds(vip) for facts in world.load_balancers}
+    return [n.name for n in world.cluster.load_balancer_nodes if seen.get(n.name) is None]
+
+
+def unread_interfaces(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        if facts.addresses is None:
+            yield kinds.UNREADABLE.at(
+                facts.name,
+                "its interfaces cannot be read: whether it holds the VIP is not known",
+                "see whether `ip -j address` works there (package iproute2)",
+            )
+
+
+def on_the_wire(world: World) -> Iterator[Finding]:
+    """Other machines get an answer for the VIP, and only one."""
+    vip = world.cluster.endpoint.vip
+    heard = world.heard()
+    asked = [node for node, macs in world.vip_answers.items() if macs is not None]
+    evidence = "; ".join(f"{mac} heard by {', '.join(nodes)}" for mac, nodes in heard.items())
+    if asked and not heard and world.holders:
+        yield kinds.VIP_UNANSWERED.at(
+            world.holders[0],
+            f"{vip} is on the interface of {world.holders[0]} but answers no ARP or NDP",
+            "look for arp_ignore, a filter or a link that is down on this node",
+            f"asked from {', '.join(asked)}",
+        )
+    if len(heard) > 1:
+        yield kinds.VIP_TAKEN.at(
+            "",
+            f"{vip} is answered by {len(heard)} machines",
+            "find the machine with the other MAC address and take the VIP away from it",
+            evidence,
+        )
+
+
+def services(world: World) -> Iterator[Finding]:
+    for facts in world.load_balancers:
+        for name, kind in UNITS.items():
+            unit = facts.units.get(name)
+            if unit is None or not unit.active:
+                state = f"{unit.active_state} ({unit.sub_state})" if unit else "not installed"
+                yield kind.at(
+                    facts.name,
+                    f"{name} is {state}",
+                    f"journalctl -u {name} -n 30; then: systemctl start {name}, or kubeha apply",
+                )
+            elif not unit.enabled:
+                yield kinds.NOT_ENABLED.at(
+                    facts.name,
+                    f"{name} runs but is {unit.unit_file_state or 'not enabled'}",
+                    f"kubeha apply, or: systemctl enable {name}",
+                )
+
+
+def vrrp_state(world: World) -> Iterator[Finding]:
+    """keepalived's own word against the interface."""
+    for facts in world.load_balancers:
+        said = keepalived.parse_state(facts.keepalived_json or "")
+        holds = facts.holds(world.cluster.endpoint.vip)
+        unit = facts.units.get("keepalived.service")
+        if said is None and unit is not None and unit.active:
+            yield kinds.SILENT.at(
+                facts.name,
+                "keepalived runs but does not write its state when asked by signal",
+                "if it hangs: systemctl restart keepalived; a build without JSON cannot answer"
+                " (keepalived -v | grep JSON)",
+            )
+        if said is None or holds is None:
+            continue
+        if said.state == "FAULT":
+            yield kinds.FAULT.at(
+                facts.name,
+                "keepalived is in FAULT: this node does not take part in the election",
+                "see that HAProxy runs there and the interface is up: systemctl status haproxy",
+            )
+        if (said.state == "MASTER") != holds:
+            seen = "is" if holds else "is not"
+            yield kinds.STATE_MISMATCH.at(
+                facts.name,
+                f"keepalived says {said.state}, but the VIP {seen} on the interface",
+                "systemctl restart keepalived; then look for refused addresses in its journal",
+            )
