@@ -71,6 +71,8 @@ def starting(tmp_path: Path) -> Iterator[tuple[RunningLab, "subprocess.Popen[str
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # As at a terminal, also where the tests run in a shell's background, which ignores SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     with process:
         try:
