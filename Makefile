@@ -39,7 +39,7 @@ format: setup ## rewrite the code in the one style
 
 .PHONY: test-unit
 test-unit: setup ## unit, golden, recorded and property tests: no machine is touched
-	$(PYTEST) tests/unit tests/recorded tests/golden tests/property -m "not lab"
+	$(PYTEST) tests/unit tests/recorded tests/golden tests/property -m "not lab" -n 2
 
 .PHONY: test-ssh
 test-ssh: setup setup-system-test ## the SSH layer against a real sshd on loopback
