@@ -5,11 +5,9 @@ waits in threads.
 """
 
 import asyncio
-import os
 import socket
 import ssl
-import tempfile
-from typing import Any, AsyncIterator, Dict, NamedTuple, Optional
+from typing import AsyncIterator, Dict, NamedTuple, Optional
 
 Response = NamedTuple("Response", [("status", int), ("headers", Dict[str, str])])
 
@@ -20,27 +18,6 @@ _KEEPALIVE_COUNT = 3
 
 class BadAnswer(Exception):
     """What came is not HTTP."""
-
-
-def tls_context(credentials: Dict[str, Any], as_client: bool) -> ssl.SSLContext:
-    """Trust the cluster's CA and nobody else; `as_client` shows the client certificate."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.load_verify_locations(cadata=credentials["ca"])
-    if as_client and credentials.get("certificate"):
-        _load_pair(context, credentials["certificate"] + "\n" + credentials["key"])
-    return context
-
-
-def _load_pair(context: ssl.SSLContext, pem: str) -> None:
-    """OpenSSL reads keys from files only: this one is ours alone, and gone at once."""
-    directory = "/run" if os.access("/run", os.W_OK) else None
-    descriptor, path = tempfile.mkstemp(prefix="kubeha-", dir=directory)  # 0600
-    try:
-        with open(descriptor, "w") as file:
-            file.write(pem)
-        context.load_cert_chain(path)
-    finally:
-        os.unlink(path)
 
 
 class Connection:

@@ -8,12 +8,12 @@ import os
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Optional, Sequence
 
 from kubeha.node.collect import collect
+from kubeha.node.tls import client_context
 from kubeha.node.wire import Wire
 
 BODY_LIMIT = 256 * 1024
@@ -66,8 +66,7 @@ def fetch(ask: Dict[str, Any]) -> Dict[str, Any]:
 
 def _fetch(ask: Dict[str, Any], answer: Dict[str, Any], deadline: float) -> None:
     ca = ask.get("ca") or first_text(ask.get("ca_files", ()))
-    answer["verified"] = bool(ca)
-    context = tls_context(ca, ask.get("certificate"), ask.get("key"))
+    context = client_context(ca, ask.get("certificate"), ask.get("key"))
     name = ask.get("server_name") or ask["address"]
     with socket.create_connection((ask["address"], ask["port"]), remaining(deadline)) as plain:
         plain.settimeout(remaining(deadline))
@@ -101,25 +100,6 @@ def first_text(paths: Sequence[str]) -> Optional[str]:
         except OSError:
             continue
     return None
-
-
-def tls_context(
-    ca: Optional[str], certificate: Optional[str] = None, key: Optional[str] = None
-) -> ssl.SSLContext:
-    """A client context; with a CA the chain and the name are verified, without it nothing is."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if ca:
-        context.load_verify_locations(cadata=ca)
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if certificate and key:
-        # load_cert_chain reads files only; this one is 0600 and gone before anything is sent.
-        with tempfile.NamedTemporaryFile("w", prefix="kubeha-") as both:
-            both.write(certificate + "\n" + key)
-            both.flush()
-            context.load_cert_chain(both.name)
-    return context
 
 
 def remaining(deadline: float) -> float:

@@ -14,7 +14,8 @@ import ssl
 import time
 from typing import Any, Awaitable, Callable, Dict, List, Optional, Tuple
 
-from kubeha.node.http import BadAnswer, Connection, connect, tls_context
+from kubeha.node.http import BadAnswer, Connection, connect
+from kubeha.node.tls import client_context
 from kubeha.node.wire import Refused, Wire
 
 MAX_SECONDS = 3600.0
@@ -81,8 +82,11 @@ class Endpoint:
     ) -> None:
         self._where = (address, port)
         self._server_name = server_name
-        self._anonymous = tls_context(credentials, as_client=False)
-        self._authenticated = tls_context(credentials, as_client=True)
+        ca = credentials["ca"]
+        self._anonymous = client_context(ca)
+        self._authenticated = client_context(
+            ca, credentials.get("certificate"), credentials.get("key")
+        )
         self.host = "[%s]:%d" % (address, port) if ":" in address else "%s:%d" % (address, port)
         self._token = credentials.get("token")
 
