@@ -116,6 +116,25 @@ class Endpoint:
 
         return wait_for(f"one holder other than {other_than!r}", settled, timeout=timeout)
 
+    def wait_until_settled(self, *, seconds: float = 5, timeout: float = 30) -> str:
+        """The holder, once one and the same node alone has held the VIP for `seconds`.
+
+        Masters that start at the same moment may race: the second one does not hear the first in
+        time and takes the VIP as well, until the next advert settles it.
+        """
+        alone: list[str] = []
+        since = time.monotonic()
+
+        def settled() -> bool:
+            nonlocal alone, since
+            holders = self.holders()
+            if holders != alone:
+                alone, since = holders, time.monotonic()
+            return len(alone) == 1 and time.monotonic() - since >= seconds
+
+        wait_for(f"one holder for {seconds:g} s", settled, timeout=timeout, every=0.02)
+        return alone[0]
+
     def wait_until_healthy(self, timeout: float = 120) -> dict[str, Any]:
         """Until verify finds no error; returns what it then sees."""
         last: list[str] = []

@@ -192,9 +192,9 @@ def test_all_services_started_at_once_by_hand(endpoint: Endpoint) -> None:
             endpoint.lab.machine(name).execute(command)
         if verb == "stop":
             wait_for("nobody holds the VIP", lambda: not endpoint.holders(), timeout=30)
-    holder = endpoint.wait_for_holder()
-    stays("one holder", lambda: endpoint.holders() == [holder], seconds=5)
+    holder = endpoint.wait_until_settled()
     endpoint.wait_until_healthy()
+    assert endpoint.holders() == [holder]
 
 
 def test_an_idle_watch_outlives_a_minute(endpoint: Endpoint) -> None:
