@@ -6,8 +6,8 @@ The checks of a running endpoint, in the order in which they are told.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kubeha import keepalived, paths
+from kubeha.checks import certificates, holder, preflight, serving
 from kubeha.checks import finding as kinds
-from kubeha.checks import holder, preflight, serving
 from kubeha.checks.finding import Finding
 from kubeha.checks.serving import alive
 from kubeha.facts import NodeFacts
@@ -51,7 +51,7 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     serving.haproxy_servers,
     serving.api_servers,
     serving.endpoint,
-    preflight.cluster_ca,
+    certificates.cluster_ca,
 )
 # What needs credentials, or asks for more than a glance.
 THOROUGH = (*CHECKS, serving.authenticated_read, serving.leases)

@@ -1,0 +1,22 @@
+"""Raw observations of a node -> facts. Observed state only, one module a subject."""
+
+from kubeha.facts.answers import Fetched, parse_fetched
+from kubeha.facts.debian import (
+    Os,
+    conffile_digest,
+    parse_conffiles,
+    parse_dpkg,
+    parse_free,
+    parse_os_release,
+    parse_present,
+)
+from kubeha.facts.network import InterfaceAddress, Listener, parse_addresses, parse_listeners
+from kubeha.facts.node import NodeFacts, Observed, Unreachable, node_facts, output
+from kubeha.facts.units import Unit, parse_units
+
+__all__ = [
+    "Fetched", "InterfaceAddress", "Listener", "NodeFacts", "Observed", "Os", "Unit",
+    "Unreachable", "conffile_digest", "node_facts", "output", "parse_addresses",
+    "parse_conffiles", "parse_dpkg", "parse_fetched", "parse_free", "parse_listeners",
+    "parse_os_release", "parse_present", "parse_units",
+]  # fmt: skip
