@@ -1,1 +1,28 @@
-"""The grammars of files that people write by hand: haproxy.cfg and keepalived.conf. Pure."""
+"""The grammars of hand-written files: text -> statements with their places. Pure, never raises.
+
+A file that is wrong gives problems, not exceptions: an operator's file is input like any other.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """Where something stands: a file's name as the caller gave it, and a line from 1."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that cannot be read as it stands, in one sentence."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"

@@ -1,0 +1,262 @@
+"""keepalived.conf: statements and blocks. Knows the grammar, not what keywords mean."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kubeha.grammar import Place, Problem
+from kubeha.grammar.keepalived_lines import Line, Lines, Read
+
+# Deeper than any block of keepalived (virtual_server, real_server, HTTP_GET, url: four).
+MAX_NESTING = 16
+# Keywords that are nothing without a block, wherever they stand.
+BLOCKS = frozenset(
+    """global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file
+    track_file virtual_server real_server virtual_ipaddress virtual_ipaddress_excluded
+    virtual_routes virtual_rules unicast_peer authentication track_interface track_script
+    track_process notification_email static_ipaddress static_routes static_rules
+    virtual_server_group""".split()
+)
+TOP_LEVEL = frozenset(
+    """global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file
+    virtual_server virtual_server_group static_ipaddress static_routes static_rules""".split()
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One keyword with its words, and its block if it has one (empty is not None)."""
+
+    words: tuple[str, ...]
+    place: Place
+    text: str
+    block: tuple["Statement", ...] | None = None
+
+    @property
+    def keyword(self) -> str:
+        return self.words[0] if self.words else ""
+
+    def word(self, index: int = 1) -> str | None:
+        """A parameter, or None; the keyword itself is word 0."""
+        return self.words[index] if len(self.words) > index else None
+
+    def all(self, *keywords: str) -> tuple["Statement", ...]:
+        """The statements of the block that begin with one of these keywords."""
+        return tuple(each for each in self.block or () if each.keyword in keywords)
+
+    def last(self, *keywords: str) -> "Statement | None":
+        """The last of them: keepalived lets a later setting replace an earlier one."""
+        found = self.all(*keywords)
+        return found[-1] if found else None
+
+    def walk(self) -> Iterator["Statement"]:
+        """This statement and all within it, in the order of the file."""
+        yield self
+        for each in self.block or ():
+            yield from each.walk()
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A keepalived.conf with all that it includes, as one machine takes it."""
+
+    name: str
+    statements: tuple[Statement, ...]
+    problems: tuple[Problem, ...]
+    config_id: str | None
+    # Ids that conditions (@id, @^id) name: each may be another machine's view of the same file.
+    config_ids: tuple[str, ...]
+    # Names in use that nobody defines.
+    undefined: tuple[tuple[str, Place], ...]
+
+    def all(self, *keywords: str) -> tuple[Statement, ...]:
+        """The statements on the top level that begin with one of these keywords."""
+        return tuple(each for each in self.statements if each.keyword in keywords)
+
+    def walk(self) -> Iterator[Statement]:
+        for each in self.statements:
+            yield from each.walk()
+
+    def global_setting(self, *keywords: str) -> Statement | None:
+        """The last such statement of any global_defs block."""
+        found = [s for block in self.all("global_defs") for s in block.all(*keywords)]
+        return found[-1] if found else None
+
+
+def parse(
+    text: str,
+    name: str = "keepalived.conf",
+    *,
+    read: Read | None = None,
+    config_id: str | None = None,
+) -> Parsed:
+    """Reads a file. Never raises: what cannot be understood is among the problems.
+
+    `name` appears in places and is what relative includes are relative to; `read` finds included
+    files (keepalived_lines.reader for files in memory).
+    """
+    lines = Lines(read=read, config_id=config_id)
+    tree = _Tree()
+    for line in lines.of(name, text):
+        tree.take(line)
+    statements = tree.finish()
+    problems = sorted(lines.problems + tree.problems, key=lambda problem: problem.place)
+    return Parsed(
+        name=name,
+        statements=statements,
+        problems=tuple(dict.fromkeys(problems)),
+        config_id=config_id,
+        config_ids=tuple(lines.config_ids),
+        undefined=tuple(lines.undefined),
+    )
+
+
+@dataclass
+class _Open:
+    """A block whose end has not come yet."""
+
+    head: Statement
+    inside: list[Statement]
+
+
+class _Tree:
+    """Puts pieces (statements and braces) together to blocks; keeps its own stack."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._top: list[Statement] = []
+        self._stack: list[_Open] = []
+        # A statement that may still get its block: the brace may stand on a later line.
+        self._waiting: Statement | None = None
+
+    def take(self, line: Line) -> None:
+        for piece in pieces(line.text):
+            if piece == "{":
+                self._begin(line.place)
+            elif piece == "}":
+                self._end(line.place)
+            else:
+                self._statement(piece, line.place)
+
+    def finish(self) -> tuple[Statement, ...]:
+        self._settle()
+        for block in self._stack:
+            what = f"{block.head.text} {{"
+            self.problems.append(Problem(block.head.place, f"{what} has no closing brace"))
+        while self._stack:
+            self._close()
+        return tuple(self._top)
+
+    def _statement(self, text: str, place: Place) -> None:
+        self._settle()
+        words, unclosed = split_words(text)
+        if unclosed:
+            self.problems.append(Problem(place, f"a quote without its end: {text[:60]}"))
+        if words:
+            self._waiting = Statement(words, place, text)
+            self._hint(self._waiting)
+
+    def _hint(self, statement: Statement) -> None:
+        """A top-level block within another: it is the inner brace that was forgotten."""
+        if statement.keyword in TOP_LEVEL and self._stack:
+            head = self._stack[-1].head
+            message = f"{statement.text} begins within {head.text} of line {head.place.line}: is a"
+            self.problems.append(Problem(statement.place, f"{message} closing brace missing?"))
+
+    def _begin(self, place: Place) -> None:
+        if self._waiting is None:
+            self.problems.append(Problem(place, "an opening brace that belongs to no keyword"))
+        elif len(self._stack) >= MAX_NESTING:
+            self.problems.append(Problem(place, "blocks are nested too deep"))
+        else:
+            self._stack.append(_Open(self._waiting, []))
+            self._waiting = None
+
+    def _end(self, place: Place) -> None:
+        self._settle()
+        if self._stack:
+            self._close()
+        else:
+            self.problems.append(Problem(place, "a closing brace that closes nothing"))
+
+    def _settle(self) -> None:
+        """Another piece has come: the statement before has no block."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return
+        if waiting.keyword in BLOCKS and len(self._stack) < MAX_NESTING:
+            # As keepalived does: it complains and takes the block as begun.
+            message = f"{waiting.text} needs a block in braces"
+            self.problems.append(Problem(waiting.place, message))
+            self._stack.append(_Open(waiting, []))
+        else:
+            self._inside().append(waiting)
+
+    def _close(self) -> None:
+        block = self._stack.pop()
+        head = block.head
+        done = Statement(head.words, head.place, head.text, tuple(block.inside))
+        self._inside().append(done)
+
+    def _inside(self) -> list[Statement]:
+        return self._stack[-1].inside if self._stack else self._top
+
+
+_PIECE = re.compile(r'\$\{[^{}]*\}|"[^"]*"|[{}]|"[^"]*$|[^{}"$]+|\$')
+
+
+def pieces(text: str) -> Iterator[str]:
+    """The line cut at its braces; those in "..." and in ${NAME} are no braces."""
+    gathered = ""
+    for found in _PIECE.finditer(text):
+        if found[0] in ("{", "}"):
+            if gathered.strip():
+                yield gathered.strip()
+            gathered = ""
+            yield found[0]
+        else:
+            gathered += found[0]
+    if gathered.strip():
+        yield gathered.strip()
+
+
+_WORD = re.compile(r'"([^"]*)"|"([^"]*)$|([^ \t\f\v"]+)')
+
+
+def split_words(text: str) -> tuple[tuple[str, ...], bool]:
+    """A statement's words and whether a quote was left open (lib/parser.c: alloc_strvec_r)."""
+    found = list(_WORD.finditer(text))
+    unclosed = any(each[2] is not None for each in found)
+    words = (next(g for g in each.groups() if g is not None) for each in found)
+    return tuple(words), unclosed
+
+
+_ESCAPES = dict(zip("abEfnrtv", "\a\b\x1b\f\n\r\t\v", strict=True))
+_PART = re.compile(r"""(?P<blank>[ \t]+)|\\(?P<escape>.)|(?P<quote>["'])|(?P<plain>[^ \t\\"']+)""")
+
+
+def script_words(statement: Statement) -> tuple[str, ...]:
+    """Words of a statement whose parameter is a command: quotes and escapes as in a shell.
+
+    keepalived splits such lines itself (alloc_strvec_quoted_escaped) and the command once more;
+    so `script "/bin/check -p 80"` has the words script, /bin/check, -p, 80.
+    """
+    return tuple(word for text in statement.words for word in _command(text))
+
+
+def _command(text: str) -> Iterator[str]:
+    word: str | None = None
+    quote = ""
+    for found in _PART.finditer(text):
+        if found["quote"] and quote in ("", found["quote"]):
+            quote = "" if quote else found["quote"]
+            word = word or ""
+        elif found["blank"] and not quote:
+            if word is not None:
+                yield word
+            word = None
+        else:
+            escaped = found["escape"]
+            word = (word or "") + (_ESCAPES.get(escaped, escaped) if escaped else found[0])
+    if word is not None:
+        yield word
