@@ -1,29 +1,18 @@
 """Parts of the documentation that the code knows best; `make docs` puts them into docs/*.md."""
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import typer
 
-import kubeha
 from kubeha import vrrp
-from kubeha.checks import finding
-from kubeha.checks.finding import Kind, catalogue
+from kubeha.checks.finding import catalogue
 from kubeha.cli import VERBS, app
 from kubeha.errors import ExitCode
 from kubeha.lab.faults import FAULTS
+from kubeha.pages import pages
 
-CENTURY = {
-    "1": "cluster file",
-    "2": "node",
-    "3": "network and wire",
-    "4": "VRRP",
-    "5": "HAProxy",
-    "6": "Kubernetes",
-}
-RESERVED = " (reserved: no verb gives it yet)"
 EXIT_CODES = {
     ExitCode.OK: "it holds, or it was done",
     ExitCode.DOES_NOT_HOLD: "it does not hold: an error was found; with `plan --exit-code`: there"
@@ -48,26 +37,16 @@ def exit_codes() -> str:
 
 
 def findings() -> str:
-    """Every kind of finding, under the heading of its hundred."""
+    """Every kind of finding with its page, under the heading of its group."""
     parts = []
-    given = _given()
-    for digit, subject in CENTURY.items():
-        kinds = [kind for kind in catalogue() if kind.code[2] == digit]
-        rows = (
-            (kind.code, kind.severity.value, kind.title + ("" if kind in given else RESERVED))
-            for kind in kinds
-        )
-        parts.append(f"## {digit}xx: {subject}\n\n{table(('code', 'severity', 'what'), rows)}")
+    for group, kinds in groupby(catalogue(), key=lambda kind: kind.group):
+        rows = ((_linked(kind.code), kind.severity.value, kind.title) for kind in kinds)
+        parts.append(f"## {group}\n\n{table(('code', 'severity', 'what'), rows)}")
     return "\n".join(parts)
 
 
-def _given() -> list[Kind]:
-    """The kinds that some check gives: those which the code names outside their list."""
-    package = Path(kubeha.__file__).parent
-    files = (path for path in package.rglob("*.py") if path != Path(finding.__file__))
-    named = set(re.findall(r"\b[A-Z_]+\b", "\n".join(path.read_text() for path in files)))
-    kinds = {name: kind for name, kind in vars(finding).items() if isinstance(kind, Kind)}
-    return [kind for name, kind in kinds.items() if name in named]
+def _linked(code: str) -> str:
+    return f"[{code}](findings/{code}.md)" if code in pages() else code
 
 
 def faults() -> str:

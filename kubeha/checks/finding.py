@@ -1,6 +1,8 @@
 """Findings: the common currency of check, verify, status and lint."""
 
+import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -43,11 +45,26 @@ class Kind:
     severity: Severity
     title: str
 
+    @property
+    def group(self) -> str:
+        """Its hundred, such as '3xx: network and wire'."""
+        digit = self.code[2]
+        return f"{digit}xx: {GROUPS[digit]}"
+
     def at(self, node: str, message: str, fix: str, evidence: str = "") -> Finding:
         """A finding of this kind on a node (or on the cluster, with an empty name)."""
         return Finding(self.code, self.severity, node, message, fix, evidence.strip())
 
 
+GROUPS = {
+    "1": "cluster file",
+    "2": "node",
+    "3": "network and wire",
+    "4": "VRRP",
+    "5": "HAProxy",
+    "6": "Kubernetes",
+    "7": "hand-written files",
+}
 _CATALOGUE: dict[str, Kind] = {}
 
 
@@ -60,6 +77,17 @@ def _kind(code: str, severity: Severity, title: str) -> Kind:
 def catalogue() -> tuple[Kind, ...]:
     """Every kind of finding, by code."""
     return tuple(_CATALOGUE[code] for code in sorted(_CATALOGUE))
+
+
+def kind_of(text: str) -> Kind | None:
+    """The kind that somebody means by KH301, kh301 or 301; None if there is no such code."""
+    written = re.fullmatch(r"(?:KH)?([0-9]{3})", text.strip(), re.IGNORECASE)
+    return _CATALOGUE.get(f"KH{written[1]}") if written else None
+
+
+def similar(text: str) -> str:
+    """The code most like one that does not exist, for 'did you mean'; empty if none is."""
+    return next(iter(get_close_matches(text.strip().upper(), sorted(_CATALOGUE), n=1, cutoff=0.75)), "")
 
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO

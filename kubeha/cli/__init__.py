@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 # In the order in which an operator meets them.
-VERBS = ("init", "check", "plan", "apply", "verify", "status", "render", "schema", "lab")
+VERBS = ("init", "check", "plan", "apply", "verify", "status", "render", "schema", "explain", "lab")
 
 for _verb in VERBS:
     importlib.import_module(f"kubeha.cli.{_verb}").register(app)

@@ -25,6 +25,14 @@ def stderr() -> "Console":
     return Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
 
+def page(what: "RenderableType") -> None:
+    """Print prose on a terminal, in lines of a length that can be read."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(what, width=min(console.width, 100))
+
+
 def show(what: "RenderableType") -> None:
     """Print a result for people."""
     stdout().print(what)
