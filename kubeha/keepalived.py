@@ -3,9 +3,10 @@
 import json
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from kubeha import paths, vrrp
+from kubeha.grammar.keepalived import parse
+from kubeha.grammar.virtual_router import IPAddress, virtual_routers
 from kubeha.model import Cluster, Node
 from kubeha.templates import fill
 
@@ -82,64 +83,27 @@ class Identity:
     """What makes a virtual router this one: nodes that differ in it do not speak to each other."""
 
     vrid: int | None
-    version: str | None
+    version: int | None
     interface: str | None
     unicast: bool
 
 
 def identity(text: str) -> Identity:
-    """Identity of the first vrrp_instance in a keepalived.conf that kubeha wrote."""
-    values: dict[str, str] = {}
-    unicast = False
-    inside = False
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split("!", 1)[0].split()
-        inside = inside or words[:1] == ["vrrp_instance"]
-        if inside and len(words) >= 2:
-            values.setdefault(words[0], words[1])
-            unicast = unicast or words[0] == "unicast_peer"
-    vrid = values.get("virtual_router_id", "")
-    return Identity(
-        vrid=int(vrid) if re.fullmatch("[0-9]{1,3}", vrid) else None,
-        version=values.get("version"),
-        interface=values.get("interface"),
-        unicast=unicast,
-    )
+    """Identity of the first vrrp_instance in a keepalived.conf."""
+    for router in virtual_routers(parse(text)):
+        return Identity(router.vrid, router.version, router.interface, router.unicast)
+    return Identity(None, None, None, False)
 
 
-def virtual_addresses(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The VIPs in a keepalived.conf, whoever wrote it, in the order of the file."""
-    found: list[IPv4Address | IPv6Address] = []
-    inside = False
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split("!", 1)[0].split()
-        if inside and words:
-            inside = words[0] != "}"
-            found += _addresses(words[0])
-        elif words[:1] and words[0].startswith("virtual_ipaddress"):
-            inside = "}" not in words
-    return tuple(found)
+def virtual_addresses(text: str) -> tuple[IPAddress, ...]:
+    """The VIPs in a keepalived.conf, whoever wrote it, those outside adverts included."""
+    routers = virtual_routers(parse(text))
+    return tuple(vip.address for r in routers for vip in (*r.vips, *r.excluded_vips))
 
 
-def unicast_peers(text: str) -> tuple[IPv4Address | IPv6Address, ...]:
-    """The peers in a keepalived.conf that kubeha wrote, one on each line."""
-    found: list[IPv4Address | IPv6Address] = []
-    inside = False
-    for line in text.splitlines():
-        words = line.split("#", 1)[0].split()
-        if words[:1] == ["unicast_peer"]:
-            inside = True
-        elif inside and words:
-            inside = words[0] != "}"
-            found += _addresses(words[0])
-    return tuple(found)
-
-
-def _addresses(word: str) -> list[IPv4Address | IPv6Address]:
-    try:
-        return [ip_address(word.split("/", 1)[0])]
-    except ValueError:
-        return []
+def unicast_peers(text: str) -> tuple[IPAddress, ...]:
+    """The peers in a keepalived.conf, of all its instances."""
+    return tuple(peer for router in virtual_routers(parse(text)) for peer in router.unicast_peers)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
