@@ -67,6 +67,8 @@ class FileState:
 class Collected:
     """One look at a node. `clock` is its wall clock in seconds since 1970.
 
+    `clock_offset`: how far it is ahead of ours, in seconds, by the moment when the answer came.
+
     `answers`: what node/look.py found, by kind of question and by the question's name.
     """
 
@@ -76,6 +78,7 @@ class Collected:
     python: str
     clock: float
     answers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    clock_offset: float | None = None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubeha import keepalived, paths
-from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
+from kubeha.facts import (
+    Advert,
+    Connection,
+    Fetched,
+    NodeFacts,
+    Observed,
+    Passage,
+    Unreachable,
+)
 from kubeha.model import Cluster, IPAddress, Node
 from kubeha.templates import MARK
 
@@ -26,6 +34,11 @@ class World:
     `vip_answers`: node -> MAC addresses that answer ARP or NDP for the VIP, as heard from there;
     None where it could not be asked, empty when nobody was. `strangers`: address -> a machine that
     deployed nodes have as a peer although it is not in the cluster file.
+
+    `adverts`: node -> VRRP heard there, None where nobody could listen; empty when nobody did.
+    `passages`: (sender, receiver) -> whether protocol 112 passes. `connections`: (load balancer
+    node, control plane node) -> TCP to its API server. `neighbours`: node -> address of another
+    node -> MAC addresses that answer for it, as heard from the first.
     """
 
     cluster: Cluster
@@ -33,6 +46,10 @@ class World:
     clients: Mapping[str, Observed] = field(default_factory=dict)
     vip_answers: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     strangers: Mapping[str, Observed] = field(default_factory=dict)
+    adverts: Mapping[str, tuple[Advert, ...] | None] = field(default_factory=dict)
+    passages: Mapping[tuple[str, str], Passage] = field(default_factory=dict)
+    connections: Mapping[tuple[str, str], Connection] = field(default_factory=dict)
+    neighbours: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def unreachable(self) -> tuple[Unreachable, ...]:

@@ -10,13 +10,22 @@ from kubeha.facts.debian import (
     parse_os_release,
     parse_present,
 )
-from kubeha.facts.network import InterfaceAddress, Listener, parse_addresses, parse_listeners
+from kubeha.facts.network import (
+    InterfaceAddress,
+    Link,
+    Listener,
+    parse_addresses,
+    parse_links,
+    parse_listeners,
+)
 from kubeha.facts.node import NodeFacts, Observed, Unreachable, node_facts, output
 from kubeha.facts.units import Unit, parse_units
+from kubeha.facts.wire import Advert, Connection, Passage, parse_adverts
 
 __all__ = [
-    "Fetched", "InterfaceAddress", "Listener", "NodeFacts", "Observed", "Os", "Unit",
-    "Unreachable", "conffile_digest", "node_facts", "output", "parse_addresses",
-    "parse_conffiles", "parse_dpkg", "parse_fetched", "parse_free", "parse_listeners",
-    "parse_os_release", "parse_present", "parse_units",
+    "Advert", "Connection", "Fetched", "InterfaceAddress", "Link", "Listener", "NodeFacts",
+    "Observed", "Os", "Passage", "Unit", "Unreachable", "conffile_digest", "node_facts", "output",
+    "parse_addresses", "parse_adverts", "parse_conffiles", "parse_dpkg", "parse_fetched",
+    "parse_free", "parse_links", "parse_listeners", "parse_os_release", "parse_present",
+    "parse_units",
 ]  # fmt: skip

@@ -15,6 +15,17 @@ class InterfaceAddress:
 
 
 @dataclass(frozen=True)
+class Link:
+    """One network interface. `mac` is empty where it has none, `mtu` is in bytes."""
+
+    name: str
+    mac: str
+    mtu: int
+    up: bool
+    ethernet: bool
+
+
+@dataclass(frozen=True)
 class Listener:
     """A listening TCP socket."""
 
@@ -36,6 +47,23 @@ def parse_addresses(text: str) -> tuple[InterfaceAddress, ...] | None:
             for link in links
             for address in link.get("addr_info", ())
             if "local" in address
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def parse_links(text: str) -> tuple[Link, ...] | None:
+    """`ip -j address show`: every interface, with or without an address; None if it is not that."""
+    try:
+        return tuple(
+            Link(
+                name=link["ifname"],
+                mac=str(link.get("address", "")).lower(),
+                mtu=int(link["mtu"]),
+                up="LOWER_UP" in link["flags"],
+                ethernet=link.get("link_type") == "ether",
+            )
+            for link in json.loads(text)
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

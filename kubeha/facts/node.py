@@ -17,7 +17,14 @@ from kubeha.facts.debian import (
     parse_free,
     parse_os_release,
 )
-from kubeha.facts.network import InterfaceAddress, Listener, parse_addresses, parse_listeners
+from kubeha.facts.network import (
+    InterfaceAddress,
+    Link,
+    Listener,
+    parse_addresses,
+    parse_links,
+    parse_listeners,
+)
 from kubeha.facts.units import Unit, parse_units
 from kubeha.model import IPAddress
 from kubeha.remote import Collected, Completed, FileState
@@ -34,7 +41,10 @@ class Unreachable:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """All that was seen on one node, at one moment."""
+    """All that was seen on one node, at one moment.
+
+    `clock_offset`: seconds by which its clock is ahead of the operator's, less than a second wrong.
+    """
 
     name: str
     os: Os | None
@@ -52,6 +62,8 @@ class NodeFacts:
     fetched: Mapping[str, Fetched] = field(default_factory=dict)
     etc_writable: bool | None = None
     unanswered: tuple[str, ...] = ()
+    links: tuple[Link, ...] | None = None
+    clock_offset: float | None = None
 
     def holds(self, vip: IPAddress) -> bool | None:
         """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
@@ -119,6 +131,8 @@ def node_facts(name: str, seen: Collected) -> NodeFacts:
         fetched={key: parse_fetched(answer) for key, answer in fetched.items()},
         etc_writable=commands["etc"].ok if "etc" in commands else None,
         unanswered=tuple(unanswered(commands)),
+        links=parse_links(output(commands.get("addresses"))),
+        clock_offset=seen.clock_offset,
     )
 
 
