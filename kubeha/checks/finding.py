@@ -1,7 +1,8 @@
 """Findings: the common currency of check, verify, status and lint."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import StrEnum
 
@@ -24,8 +25,10 @@ class Finding:
     message: str
     fix: str
     evidence: str = ""
+    # The reason for which somebody lives with it (`ignoring`): told, but it does not count.
+    ignored: str | None = field(default=None, kw_only=True)
 
-    def as_json(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, str | None]:
         """The shape that scripts rely on (docs/status-json.md)."""
         return {
             "code": self.code,
@@ -34,6 +37,7 @@ class Finding:
             "message": self.message,
             "fix": self.fix,
             "evidence": self.evidence,
+            "ignored": self.ignored,
         }
 
 
@@ -54,6 +58,11 @@ class Kind:
     def at(self, node: str, message: str, fix: str, evidence: str = "") -> Finding:
         """A finding of this kind on a node (or on the cluster, with an empty name)."""
         return Finding(self.code, self.severity, node, message, fix, evidence.strip())
+
+
+def counted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Those that decide: all that nobody has chosen to ignore."""
+    return tuple(finding for finding in findings if finding.ignored is None)
 
 
 GROUPS = {
@@ -87,7 +96,9 @@ def kind_of(text: str) -> Kind | None:
 
 def similar(text: str) -> str:
     """The code most like one that does not exist, for 'did you mean'; empty if none is."""
-    return next(iter(get_close_matches(text.strip().upper(), sorted(_CATALOGUE), n=1, cutoff=0.75)), "")
+    return next(
+        iter(get_close_matches(text.strip().upper(), sorted(_CATALOGUE), n=1, cutoff=0.75)), ""
+    )
 
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -157,3 +168,64 @@ CAS_DIFFER = _kind("KH608", _E, "control plane nodes do not share one CA")
 NO_API = _kind("KH609", _W, "no API server runs yet: the endpoint is deployed ahead of them")
 FEW_API_SERVERS = _kind("KH610", _E, "fewer than two API servers are ready")
 CA_GONE = _kind("KH611", _E, "the CA that HAProxy checks with is no longer found on any node")
+CERTIFICATE_EXPIRED = _kind("KH612", _E, "an API server's certificate is not valid now")
+CERTIFICATE_ENDS = _kind("KH613", _W, "an API server's certificate expires soon")
+CERTIFICATE_FOREIGN = _kind("KH614", _E, "the cluster's CA did not sign an API server's certificate")
+CERTIFICATE_UNCHECKABLE = _kind("KH615", _E, "a certificate lacks the name that HAProxy checks")
+NO_ELECTION = _kind("KH616", _E, "several controllers run without leader election")
+CONTROLLER_MISSING = _kind("KH617", _W, "a controller does not run beside its API server")
+KUBECONFIG_ELSEWHERE = _kind("KH618", _W, "a kubeconfig goes past the endpoint to one machine")
+KUBECONFIG_LOCAL = _kind("KH619", _I, "a kubeconfig knows only the node's own API server")
+ETCD_NO_LEADER = _kind("KH620", _E, "etcd has no leader")
+ETCD_MEMBER_DOWN = _kind("KH621", _W, "an etcd member does not answer")
+ETCD_EVEN = _kind("KH622", _W, "etcd has an even number of members")
+ETCD_ALONE = _kind("KH623", _W, "etcd has a single member")
+ETCD_ALARM = _kind("KH624", _E, "etcd has raised an alarm")
+ETCD_UNKNOWN = _kind("KH625", _I, "etcd could not be asked")
+LOOPBACK_ONLY = _kind("KH626", _E, "an API server listens on its own machine only")
+ADVERTISES_VIP = _kind("KH627", _W, "an API server advertises the VIP as its own address")
+ONE_ETCD = _kind("KH628", _W, "all API servers use the etcd of one machine")
+
+# 741-779: haproxy.cfg
+HAPROXY_REFUSES = _kind("KH741", _E, "HAProxy would refuse the file")
+UNDECIDED = _kind("KH742", _I, "a conditional block cannot be decided from the file")
+BALANCE_SOURCE = _kind("KH743", _W, "each client address is tied to one API server")
+IDLE_TIMEOUT = _kind("KH744", _W, "idle watches and sessions are cut off")
+TCP_CHECK = _kind("KH745", _W, "an API server that is not ready is not noticed")
+SLOW_DETECTION = _kind("KH746", _W, "a dead API server stays in use for long")
+NO_REDISPATCH = _kind("KH747", _W, "a connection that meets a dead server is not tried elsewhere")
+SLOW_REDISPATCH = _kind("KH748", _W, "a connection that meets a dead server waits for seconds")
+VERSION_KEYWORD = _kind("KH749", _W, "a keyword that not every HAProxy accepts")
+STATS_OPEN = _kind("KH750", _W, "the statistics page is open to other machines")
+STATS_ADMIN = _kind("KH751", _E, "the statistics page lets other machines switch servers off")
+DEFAULT_TCP_UT = _kind("KH752", _W, "tcp-ut in default-server is ignored")
+VERIFYHOST_ADDRESS = _kind("KH753", _E, "verifyhost names an address: every check fails")
+PORT_SHARED = _kind("KH754", _W, "HAProxy binds the port that an API server here would need")
+SERVER_LOOP = _kind("KH755", _E, "a server is HAProxy itself")
+UNCHECKED = _kind("KH756", _E, "a server is never checked")
+VERIFY_NONE = _kind("KH757", _W, "health checks believe any certificate")
+CHECK_REPLACED = _kind("KH758", _W, "of several kinds of check only the last one counts")
+LOW_LIMIT = _kind("KH759", _W, "a limit of connections is too low for watches")
+NO_TIMEOUT = _kind("KH760", _W, "a timeout is missing")
+NO_CHECK_TIMEOUT = _kind("KH761", _I, "a hung API server is noticed late: no timeout check")
+HTTP_MODE = _kind("KH762", _E, "mode http in front of API servers")
+HTTP_OPTION = _kind("KH763", _I, "an option that does nothing in TCP mode")
+PLAIN_CHECK = _kind("KH764", _E, "an HTTP check without TLS fails on every API server")
+ONE_SERVER = _kind("KH765", _W, "one API server: there is none to go on with")
+CUT_REDISPATCH = _kind("KH766", _W, "mark-down with shutdown-sessions breaks what redispatch saves")
+NO_HARD_STOP = _kind("KH767", _I, "after a reload the old process may stay for ever")
+LOG_IN_CHROOT = _kind("KH768", _I, "the log socket may be out of reach in the chroot")
+RUNS_AS_ROOT = _kind("KH769", _W, "HAProxy keeps root's rights")
+NO_CHROOT = _kind("KH770", _I, "HAProxy runs without a chroot")
+RUN_DIRECTORY = _kind("KH771", _I, "the socket's directory may be gone after a reboot")
+ADMIN_SOCKET_OPEN = _kind("KH772", _E, "anybody may give HAProxy orders")
+SAME_SERVER = _kind("KH773", _W, "two servers are one")
+
+# 781-799: a node's two files, several nodes' files
+SCRIPT_ELSEWHERE = _kind("KH781", _E, "keepalived checks a port on which HAProxy does not listen")
+VIP_NOT_BOUND = _kind("KH782", _E, "HAProxy does not listen on the VIP")
+BIND_NEEDS_VIP = _kind("KH783", _W, "HAProxy starts only where the VIP is")
+VIP_AS_SERVER = _kind("KH784", _E, "the VIP is one of its own servers")
+HAPROXY_UNWATCHED = _kind("KH785", _W, "keepalived does not notice when HAProxy dies")
+SERVERS_DIFFER = _kind("KH786", _W, "the nodes send clients to different API servers")
+PORTS_DIFFER = _kind("KH787", _E, "the endpoint's port differs between the nodes")
