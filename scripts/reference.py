@@ -11,6 +11,7 @@ from kubeha.checks.finding import catalogue
 from kubeha.cli import VERBS, app
 from kubeha.errors import ExitCode
 from kubeha.lab.faults import FAULTS
+from kubeha.lab.faults.kind import Fault
 from kubeha.pages import pages
 
 EXIT_CODES = {
@@ -51,7 +52,13 @@ def _linked(code: str) -> str:
 
 def faults() -> str:
     """What `kubeha lab fault` can break."""
-    return table(("fault", "what it does"), ((f"`{n}`", f.summary) for n, f in FAULTS.items()))
+
+    def settings(fault: Fault) -> str:
+        each = fault.settings.items()
+        return "<br>".join(f"`{key}={s.shown_default}`: {s.meaning}" for key, s in each)
+
+    rows = ((f"`{name}`", fault.summary, settings(fault)) for name, fault in FAULTS.items())
+    return table(("fault", "what it does", "settings, with their defaults"), rows)
 
 
 def priorities(count: int = 3) -> str:

@@ -128,33 +128,57 @@ def shell(
 @lab_app.command("fault")
 def fault(
     fault: Annotated[str, typer.Argument(help="What to break; --help lists the faults.")],
-    machines: Annotated[list[str], typer.Argument(help="Machines to break.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Machines to break, and settings of the fault.",
+            metavar="MACHINE|SETTING=VALUE",
+        ),
+    ] = None,
     name: NameOption = "lab",
 ) -> None:
-    """Break machines on purpose; `kubeha lab heal` undoes it.
+    """Break machines or their segment on purpose; `kubeha lab heal` undoes it.
+
+    vip-stolen and rogue-vrrp concern the whole segment: name no machine with them. Settings are
+    shown with their defaults; for example `kubeha lab fault loss percent=50 m2`.
 
     \b
-    power-off        cut the power, without a last packet
-    freeze           stop every process where it stands, and the network
-    link-down        pull the network cable
-    partition        cut the machines named off from all others
-    kill-haproxy     SIGKILL HAProxy, once
-    kill-keepalived  SIGKILL keepalived, once
-    kill-apiserver   SIGKILL kube-apiserver, once
-    hang-haproxy     stop HAProxy's workers: connections are accepted, never answered
-    hang-apiserver   stop kube-apiserver where it stands
+    power-off          cut the power, without a last packet
+    freeze             stop every process where it stands, and the network
+    link-down          pull the network cable
+    partition          cut the machines named off from all others
+    kill-haproxy       SIGKILL HAProxy, once
+    kill-keepalived    SIGKILL keepalived, once
+    kill-apiserver     SIGKILL kube-apiserver, once
+    hang-haproxy       stop HAProxy's workers: connections are accepted, never answered
+    hang-apiserver     stop kube-apiserver where it stands
+    loss               lose some of the packets that are sent to a machine
+                         percent=30
+    filter-vrrp        a firewall on the machine drops the VRRP packets that come in
+    second-nic         a second network card in the same segment, with its own address
+    mtu                another MTU on the machine's network card than on all others
+                         bytes=9000
+    vip-stolen         a stranger has the VIP and answers ARP and NDP for it
+                         vip=(the cluster file's)
+    rogue-vrrp         a stranger advertises a virtual router with our VRID by multicast
+                         vrid=(the cluster file's) priority=150 version=3 interval=1
+                         vip=198.51.100.99
+    duplicate-address  a stranger has the machine's own address, too
     """
     from kubeha.lab import faults
+    from kubeha.lab.faults.settings import split
 
     lab = _load(name)
+    machines, settings = split(words or [])
     broken = [lab.machine(machine) for machine in machines]
     with _locked(lab):
-        faults.inject(lab, fault, broken)
+        faults.inject(lab, fault, broken, settings)
 
 
 @lab_app.command("heal")
 def heal(
     machine: Annotated[str | None, typer.Argument(help="Only this machine.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only this fault.", metavar="FAULT")] = None,
     name: NameOption = "lab",
 ) -> None:
     """Undo every fault; a machine that is off is booted."""
@@ -162,9 +186,9 @@ def heal(
 
     lab = _load(name)
     with _locked(lab):
-        healed = faults.heal(lab, lab.machine(machine) if machine else None)
+        healed = faults.heal(lab, lab.machine(machine) if machine else None, only=only)
         for each in healed:
-            print(f"healed: {each.fault} {' '.join(each.machines)}")
+            print(f"healed: {each}")
         for booted in (n for each in healed if each.fault == "power-off" for n in each.machines):
             lifecycle.wait_until_up(lab, lab.machine(booted), _progress)
     if not healed:
@@ -234,6 +258,9 @@ def _print_status(lab: Lab, output: str) -> None:
         words = [machine["role"], machine["address"], machine["state"]]
         row = f"{machine['name']:<9}{words[0]:<20}{words[1]:<17}{words[2]:<12}"
         print(row + (", ".join(machine["faults"]) or "-"))
+    for each in seen["segment"]:
+        settings = " ".join(f"{key}={value}" for key, value in each["settings"].items())
+        print(f"on the segment: {each['fault']} ({settings})")
 
 
 def _relative(path: Path) -> Path:

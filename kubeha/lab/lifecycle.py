@@ -171,6 +171,11 @@ def status(lab: Lab) -> dict[str, Any]:
             }
             for machine, state in zip(lab.machines, states, strict=True)
         ],
+        "segment": [
+            {"fault": each.fault, "settings": dict(each.settings)}
+            for each in active
+            if not each.machines
+        ],
     }
 
 

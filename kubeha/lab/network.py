@@ -4,8 +4,9 @@ Because the bridge is in a namespace, this box's own firewall, forwarding and Do
 the lab, and nothing of the lab reaches a real network. The operator is at the bridge itself.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from kubeha.lab.lab import BRIDGE, OPERATOR, OPERATOR6, Lab
 from kubeha.lab.machine import Machine
@@ -13,15 +14,17 @@ from kubeha.lab.process import run
 
 NETNS = Path("/run/netns")
 
-# Partitions are cut in the bridge, so machines of one group go on seeing each other. See nft(8),
-# BRIDGE ADDRESS FAMILY; input and output are the bridge's own (the operator's) traffic.
-_PARTITION = """\
+# Partitions are cut in the bridge, so machines of one group go on seeing each other, and what is
+# lost is lost before the machine's own kernel can see it. See nft(8), BRIDGE ADDRESS FAMILY; input
+# and output are the bridge's own (the operator's) traffic, postrouting is all that leaves a port.
+_RULES = """\
 add table bridge kubeha
 delete table bridge kubeha
 table bridge kubeha {{
   chain forward {{ type filter hook forward priority 0; {forward} }}
   chain input {{ type filter hook input priority 0; {input} }}
   chain output {{ type filter hook output priority 0; {output} }}
+  chain postrouting {{ type filter hook postrouting priority 0; {loss} }}
 }}
 """
 
@@ -29,7 +32,7 @@ table bridge kubeha {{
 def create_lan(lab: Lab) -> None:
     """The namespace with the bridge and the operator's addresses."""
     run(["ip", "netns", "add", lab.lan])
-    _batch(
+    batch(
         lab.lan,
         "link set lo up",
         # No spanning tree and no forwarding delay: a link that is up carries traffic at once.
@@ -48,14 +51,8 @@ def connect(lab: Lab, machine: Machine) -> None:
     """
     disconnect(lab, machine)
     run(["ip", "netns", "add", machine.namespace])
-    port, mac = machine.name, hardware_address(machine)
-    _batch(
-        lab.lan,
-        f"link add {port} type veth peer name eth0 address {mac} netns {machine.namespace}",
-        f"link set {port} master {BRIDGE}",
-        f"link set {port} up",
-    )
-    _batch(
+    plug(lab, machine.namespace, port=machine.name, mac=hardware_address(machine))
+    batch(
         machine.namespace,
         "link set lo up",
         f"addr add {machine.address}/24 dev eth0",
@@ -64,10 +61,25 @@ def connect(lab: Lab, machine: Machine) -> None:
     )
 
 
+def plug(lab: Lab, namespace: str, *, port: str, mac: str, interface: str = "eth0") -> None:
+    """Give a namespace an interface (down, without address) whose cable is in the lab's bridge."""
+    batch(
+        lab.lan,
+        f"link add {port} type veth peer name {interface} address {mac} netns {namespace}",
+        f"link set {port} master {BRIDGE}",
+        f"link set {port} up",
+    )
+
+
+def unplug(lab: Lab, port: str) -> None:
+    """Remove a cable with both of its ends; it may be gone already."""
+    run(["ip", "-n", lab.lan, "link", "delete", port], check=False)
+
+
 def disconnect(lab: Lab, machine: Machine) -> None:
     """Remove a machine's namespace and veth, as far as they exist."""
     # The link by name first: a namespace lives on while any process is in it, and with it eth0.
-    run(["ip", "-n", lab.lan, "link", "delete", machine.name], check=False)
+    unplug(lab, machine.name)
     remove_namespace(machine.namespace)
 
 
@@ -82,31 +94,53 @@ def set_link(lab: Lab, machine: Machine, *, up: bool) -> None:
     run(["ip", "-n", lab.lan, "link", "set", machine.name, "up" if up else "down"])
 
 
-def set_partitions(lab: Lab, groups: Iterable[Iterable[str]]) -> None:
-    """Cut each group of machines off from everything outside it; replaces what was cut before."""
-    run(["ip", "netns", "exec", lab.lan, "nft", "-f", "-"], input=partition_rules(groups))
+def set_rules(
+    lab: Lab, partitions: Iterable[Iterable[str]], losses: Mapping[str, int] = MappingProxyType({})
+) -> None:
+    """What the bridge drops, and nothing else from now on.
+
+    Each group of `partitions` is cut off from everything outside it; `losses`: machine -> percent
+    of all that is sent to it.
+    """
+    nft(lab.lan, bridge_rules(partitions, losses))
 
 
-def partition_rules(groups: Iterable[Iterable[str]]) -> str:
-    """The nft script which makes these the only partitions, in one transaction."""
+def bridge_rules(partitions: Iterable[Iterable[str]], losses: Mapping[str, int]) -> str:
+    """The nft script which makes the bridge drop this alone, in one transaction."""
     forward, inward, outward = [], [], []
-    for group in groups:
+    for group in partitions:
         ports = "{ " + ", ".join(f'"{name}"' for name in sorted(group)) + " }"
         forward.append(f"iifname {ports} oifname != {ports} drop;")
         forward.append(f"iifname != {ports} oifname {ports} drop;")
         inward.append(f"iifname {ports} drop;")
         outward.append(f"oifname {ports} drop;")
-    return _PARTITION.format(
-        forward=" ".join(forward), input=" ".join(inward), output=" ".join(outward)
+    lost = (
+        f'oifname "{name}" numgen random mod 100 < {percent} drop;'
+        for name, percent in sorted(losses.items())
+    )
+    return _RULES.format(
+        forward=" ".join(forward),
+        input=" ".join(inward),
+        output=" ".join(outward),
+        loss=" ".join(lost),
     )
 
 
 def hardware_address(machine: Machine) -> str:
-    """A machine keeps its MAC address over boots; locally administered (IEEE 802, bit 1)."""
-    number = int(machine.address.rsplit(".", 1)[1])
-    return f"02:00:00:{machine.lab_id[:2]}:{machine.lab_id[2:4]}:{number:02x}"
+    """A machine keeps its MAC address over boots."""
+    return made_up_mac(machine.lab_id, int(machine.address.rsplit(".", 1)[1]))
 
 
-def _batch(namespace: str, *commands: str) -> None:
+def made_up_mac(lab_id: str, number: int, kind: int = 0) -> str:
+    """A MAC address that is one's own; locally administered (IEEE 802, bit 1)."""
+    return f"02:00:{kind:02x}:{lab_id[:2]}:{lab_id[2:4]}:{number:02x}"
+
+
+def batch(namespace: str, *commands: str) -> None:
     """Several ip(8) commands in a namespace, stopping at the first that fails."""
     run(["ip", "-n", namespace, "-batch", "-"], input="\n".join(commands) + "\n")
+
+
+def nft(namespace: str, script: str) -> None:
+    """Run an nft(8) script in a namespace, as one transaction."""
+    run(["ip", "netns", "exec", namespace, "nft", "-f", "-"], input=script)

@@ -1,17 +1,12 @@
 """Switching machines on and off."""
 
-import shlex
 import sys
 import time
 
 from kubeha.errors import LabError
-from kubeha.lab import cgroup, network
-from kubeha.lab.lab import CACHE_VARIABLE, Lab, cache_directory
+from kubeha.lab import cgroup, detached, network
+from kubeha.lab.lab import Lab
 from kubeha.lab.machine import Machine
-from kubeha.lab.process import run
-
-# Its own session, so that Ctrl-C in the terminal which started it is none of its business.
-DETACHED = 'echo $$ > "$0/cgroup.procs" && log=$1 && shift && exec "$@" >>"$log" 2>&1 </dev/null'
 
 
 def on(lab: Lab, machine: Machine) -> None:
@@ -22,16 +17,7 @@ def on(lab: Lab, machine: Machine) -> None:
     # -P: what lies in the current directory must not shadow the standard library.
     supervisor = [sys.executable, "-P", "-m", "kubeha.lab.supervisor"]
     command = [*supervisor, str(lab.directory.resolve()), machine.name]
-    if cgroup.systemd_runs_here():
-        shell = f"exec {shlex.join(command)} >>{shlex.quote(str(log))} 2>&1"
-        unit = [f"--unit={machine.unit}", "--collect", "--property=Delegate=yes", "--quiet"]
-        # A unit has systemd's environment, not ours.
-        unit.append(f"--setenv={CACHE_VARIABLE}={cache_directory()}")
-        run(["systemd-run", *unit, "sh", "-c", shell])
-        return
-    own = machine.group / "supervisor"
-    cgroup.create(own)
-    run(["setsid", "--fork", "sh", "-c", DETACHED, str(own), str(log), *command])
+    detached.start(command, unit=machine.unit, group=machine.group / "supervisor", log=log)
 
 
 def off(lab: Lab, machine: Machine) -> float | None:

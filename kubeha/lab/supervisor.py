@@ -57,7 +57,7 @@ def nspawn(machine: Machine) -> list[str]:
 def boot_once(lab: Lab, machine: Machine) -> int:
     """Run the machine until it is off or reboots; the exit status of its systemd-nspawn."""
     network.connect(lab, machine)
-    faults.restore_link(lab, machine)
+    faults.restore(lab, machine)
     cgroup.create(machine.running_group)
     joined = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(machine.running_group)]
     with (lab.logs / f"{machine.name}.console").open("ab") as console:

@@ -19,11 +19,11 @@ from running_lab import wait_for
 
 from kubeha.lab import cgroup
 from kubeha.lab.binaries import SHARED_PROGRAMS
+from kubeha.lab.detached import DETACHED
 from kubeha.lab.image import base
 from kubeha.lab.journal import Entry, Journal
 from kubeha.lab.lab import CACHE_VARIABLE, cache_directory
 from kubeha.lab.machine import Machine
-from kubeha.lab.power import DETACHED
 from kubeha.lab.process import run
 
 CHECKOUT = Path(__file__).parents[2]

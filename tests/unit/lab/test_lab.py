@@ -111,10 +111,10 @@ def test_the_hosts_file_names_every_machine(lab: Lab) -> None:
 
 
 def test_partitions_as_nft_rules(lab: Lab) -> None:
-    rules = network.partition_rules([["m2", "m1"], ["c1"]])
+    rules = network.bridge_rules([["m2", "m1"], ["c1"]], {})
     assert 'iifname { "m1", "m2" } oifname != { "m1", "m2" } drop;' in rules
     assert 'iifname != { "c1" } oifname { "c1" } drop;' in rules
-    assert "drop" not in network.partition_rules([])
+    assert "drop" not in network.bridge_rules([], {})
 
 
 def test_a_cache_named_from_here_is_one_place_from_everywhere(

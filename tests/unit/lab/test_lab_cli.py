@@ -25,6 +25,11 @@ def test_help_of_fault_lists_every_fault(tmp_path: Path) -> None:
     listed = [line.split(maxsplit=1) for line in shown.splitlines()]
     described = {line[0]: line[1] for line in listed if len(line) == 2 and line[0] in FAULTS}
     assert described == {name: fault.summary for name, fault in FAULTS.items()}
+    words = set(shown.replace("(the cluster file's)", "...").split())
+    for fault in FAULTS.values():
+        for key, setting in fault.settings.items():
+            default = setting.default if isinstance(setting.default, str) else "..."
+            assert f"{key}={default}" in words
 
 
 @pytest.mark.parametrize(
