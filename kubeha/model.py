@@ -28,6 +28,7 @@ from kubeha.units import NOTATION, format_duration, parse_duration
 LABEL = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$"
 INTERFACE = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$"
+CODE = r"^KH[0-9]{3}$"
 USER = r"^[A-Za-z_][A-Za-z0-9_.@-]{0,63}\$?$"
 PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$"
 
@@ -129,6 +130,7 @@ Interface = Annotated[
 ]
 User = Annotated[str, *_text(USER, "must be a user name", 65)]
 Text = Annotated[str, *_text(PRINTABLE, "must be text without control characters", 4096)]
+Code = Annotated[str, *_text(CODE, "must be a finding's code, such as KH305", 5)]
 AbsolutePath = Annotated[
     str,
     *_text(
@@ -255,6 +257,23 @@ class Kubernetes(Frozen):
     )
 
 
+class Ignore(Frozen):
+    """A finding that does not count: it is told with the reason, and refuses nothing."""
+
+    code: Code = Field(description="Code of the finding, such as KH305.")
+    node: Text | None = Field(
+        None, description="Node that it is about; without it, any node and the cluster."
+    )
+    reason: Text = Field(
+        min_length=1, description="Why it may be so; whoever reads the output sees it."
+    )
+
+    @property
+    def words(self) -> str:
+        """As the command line writes it: `KH305@m2`."""
+        return f"{self.code}@{self.node}" if self.node else self.code
+
+
 LoadBalancers = Annotated[
     Annotated[Literal["control_plane", "external"], Tag("word")]
     | Annotated[tuple[Node, ...], Tag("nodes")],
@@ -289,6 +308,9 @@ class Cluster(Frozen):
     ssh: Ssh = Field(Ssh(), description="How to reach the nodes.")
     kubernetes: Kubernetes = Field(
         Kubernetes(), description="Where a control plane node keeps its files."
+    )
+    ignore: tuple[Ignore, ...] = Field(
+        (), description="Findings that do not count, each with the reason."
     )
 
     @property

@@ -14,44 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from kubeha import haproxy, keepalived, lease
-from kubeha.checks.finding import Finding, Severity
+from kubeha.blocks import findings_text
+from kubeha.checks.finding import Finding
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
 from kubeha.model import Node
 from kubeha.plan import FileChange, NodeChange, Plan, Reaction
 from kubeha.world import API_READYZ, API_VERSION, CONTROLLERS, ENDPOINT_VERSION, World
 
 SCHEMA_VERSION = 1
-COLOURS = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
-
-
-def findings_text(findings: Iterable[Finding]) -> str:
-    """One block a finding: code, severity, node and what; below it evidence and what to do."""
-    blocks = []
-    for finding in findings:
-        colour = COLOURS[finding.severity]
-        where = f"{finding.node}: " if finding.node else ""
-        lines = [
-            f"[{colour}]{finding.code} {finding.severity.value}[/{colour}]"
-            f" [bold]{escape(where)}[/bold]{escape(finding.message)}"
-        ]
-        if finding.evidence:
-            lines.append(f"      [dim]seen: {escape(finding.evidence)}[/dim]")
-        lines.append(f"      do:   {escape(finding.fix)}")
-        blocks.append("\n".join(lines))
-    return "\n".join(blocks)
-
-
-def findings_summary(findings: Iterable[Finding]) -> str:
-    """'2 errors, 1 warning', or 'no findings'."""
-    counts = {severity: 0 for severity in Severity}
-    for finding in findings:
-        counts[finding.severity] += 1
-    words = [
-        f"{count} {severity.value}{'s' if count > 1 and severity is not Severity.INFO else ''}"
-        for severity, count in counts.items()
-        if count
-    ]
-    return ", ".join(words) or "no findings"
 
 
 def plan_text(plan: Plan, *, diff: bool = True) -> str:
@@ -254,8 +224,10 @@ def _active(seen: NodeFacts, unit: str) -> bool:
     return unit in seen.units and seen.units[unit].active
 
 
-def status_view(world: World, findings: tuple[Finding, ...]) -> RenderableType:
-    """The same facts as a table for people."""
+def status_view(
+    world: World, findings: tuple[Finding, ...], width: int | None = None
+) -> RenderableType:
+    """The same facts as a table for people; `width` as for `findings_text`."""
     data = status_json(world, findings)
     end = data["endpoint"]
     holders = " and ".join(end["holders"]) or "nobody"
@@ -271,7 +243,7 @@ def status_view(world: World, findings: tuple[Finding, ...]) -> RenderableType:
     if led := [f"{name} on {who}" for name, who in data["leaders"].items() if who]:
         parts.append(Text(f"leading: {', '.join(led)}"))
     if findings:
-        parts.append(Text.from_markup(findings_text(findings)))
+        parts.append(Text.from_markup(findings_text(findings, width)))
     return Group(*parts)
 
 

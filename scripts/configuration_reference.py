@@ -54,6 +54,12 @@ SECTIONS = {
     "Haproxy": ("`haproxy`", "The proxy."),
     "Ssh": ("`ssh`", "At the top level for all nodes, or in a node for that one."),
     "Kubernetes": ("`kubernetes`", "Where a control plane node keeps its files."),
+    "Ignore": (
+        "`ignore`",
+        "[Findings](findings.md) that one has decided to live with, in a list. They are shown with"
+        " the reason, do not count for the exit status and refuse no apply; `--ignore` does the"
+        " same for one run. Those with which an apply could not work cannot be ignored.",
+    ),
 }
 
 
@@ -106,7 +112,7 @@ def _kind(models: dict[str, Any], field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":
-        return "list of nodes"
+        return "list of findings" if "Ignore" in str(field["items"]) else "list of nodes"
     if field["type"] == "integer":
         return f"{field['minimum']} to {field['maximum']}"
     if field.get("format") in ("ipv4", "ipv6"):

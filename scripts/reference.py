@@ -165,7 +165,9 @@ def _names(param: Any) -> str:
 def _default(param: Any) -> str:
     if param.required:
         return "**required**"
-    return "" if param.default in (None, "", False, ()) or param.is_flag else f"`{param.default}`"
+    return (
+        "" if param.default in (None, "", False, (), []) or param.is_flag else f"`{param.default}`"
+    )
 
 
 def _help(param: Any) -> str:

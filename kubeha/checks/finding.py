@@ -94,11 +94,15 @@ def kind_of(text: str) -> Kind | None:
     return _CATALOGUE.get(f"KH{written[1]}") if written else None
 
 
+_LOOKS_LIKE = str.maketrans("OQIL", "0011")
+
+
 def similar(text: str) -> str:
     """The code most like one that does not exist, for 'did you mean'; empty if none is."""
-    return next(
-        iter(get_close_matches(text.strip().upper(), sorted(_CATALOGUE), n=1, cutoff=0.75)), ""
-    )
+    wanted = text.strip().upper()
+    if kind := kind_of(wanted.translate(_LOOKS_LIKE)):
+        return kind.code
+    return next(iter(get_close_matches(wanted, sorted(_CATALOGUE), n=1, cutoff=0.75)), "")
 
 
 _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
@@ -124,6 +128,18 @@ VIP_TAKEN = _kind("KH301", _E, "somebody else holds the VIP")
 VIP_NOT_ON_SUBNET = _kind("KH302", _E, "the VIP lies in no subnet of the node")
 PORT_TAKEN = _kind("KH303", _E, "the endpoint's port is in use by another program")
 VIP_UNANSWERED = _kind("KH304", _E, "the VIP does not answer on the wire")
+
+VRID_TAKEN = _kind("KH305", _E, "another virtual router on the segment uses our VRID")
+VRRP_BLOCKED = _kind("KH306", _E, "protocol 112 does not pass between two load balancer nodes")
+API_BLOCKED = _kind("KH307", _E, "a load balancer node cannot connect to an API server")
+LARGE_LOST = _kind("KH308", _E, "large packets do not pass between two load balancer nodes")
+MTU_DIFFERS = _kind("KH309", _W, "the MTU differs between the nodes' VIP interfaces")
+SHARED_SEGMENT = _kind("KH310", _W, "two interfaces of a node are in one segment")
+ADDRESS_TAKEN = _kind("KH311", _E, "another machine answers for a node's address")
+WRONG_INTERFACE = _kind("KH312", _E, "the interface named is not the one in the VIP's subnet")
+VIP_ADVERTISED = _kind("KH313", _E, "another virtual router announces the VIP")
+NOT_LISTENED = _kind("KH314", _W, "the wire cannot be probed from a node")
+OTHER_ROUTERS = _kind("KH315", _I, "other virtual routers speak on the segment")
 
 # 4xx VRRP
 NO_HOLDER = _kind("KH401", _E, "no node holds the VIP")

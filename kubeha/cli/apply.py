@@ -24,13 +24,14 @@ def apply(
     adopt: bool = typer.Option(
         False, "--adopt", help="Replace configuration that kubeha did not write; a copy is kept."
     ),
+    ignore: list[str] = options.Ignore,
     no_diff: bool = typer.Option(False, "--no-diff", help="Leave the files' contents out."),
     ask_become_pass: bool = options.AskBecomePass,
 ) -> None:
     """Check, plan, ask, then roll out node by node and verify."""
     from kubeha.cli.cluster_file import load
 
-    cluster = load(context)
+    cluster = load(context, ignore=ignore, warn=False)
     password = options.become_password(ask_become_pass)
     raise typer.Exit(asyncio.run(_apply(cluster, password, yes=yes, adopt=adopt, diff=not no_diff)))
 
@@ -42,13 +43,12 @@ async def _apply(
     from kubeha.cli.preparation import prepare
     from kubeha.errors import ExitCode
     from kubeha.observe import open_fleet
-    from kubeha.report import findings_text, plan_text
+    from kubeha.report import plan_text
 
     nodes = (*cluster.nodes, *cluster.clients)
     async with open_fleet(cluster, nodes, become_password=password) as fleet:
         prepared = await prepare(cluster, fleet, adopt=adopt, become_password=password)
-        if prepared.findings:
-            out.stderr().print(findings_text(prepared.findings))
+        out.findings(prepared.findings, cluster.ignore)
         refuse(prepared)
         assert prepared.plan is not None
         out.show(plan_text(prepared.plan, diff=diff))
@@ -100,7 +100,8 @@ def _confirmed(cluster: str) -> bool:
 async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> None:
     """Carry out the plan, telling each step."""
     from kubeha.cli import output as out
-    from kubeha.observe import listen_for_vip, observe
+    from kubeha.listening import listen_for_vip
+    from kubeha.observe import observe
     from kubeha.rollout import Rollout, patience
 
     assert prepared.plan is not None
@@ -110,7 +111,7 @@ async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> 
         fleet.hosts,
         prepared.facts,
         look=lambda names: observe(cluster, fleet, only=names),
-        listen=lambda seen: listen_for_vip(cluster, fleet, seen),
+        listen=lambda seen: listen_for_vip(cluster, fleet.hosts, seen),
         progress=out.progress,
         patience=patience(cluster),
     ).run()
@@ -124,5 +125,5 @@ async def _verify(cluster: "Cluster", fleet: "Fleet") -> int:
     from kubeha.report import status_view
 
     world, findings = await examine(cluster, fleet)
-    out.show(status_view(world, findings))
+    out.show(status_view(world, findings, out.width()))
     return exit_code(world, findings)

@@ -1,6 +1,8 @@
 """Reads the cluster file that the command line names."""
 
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,23 +14,42 @@ if TYPE_CHECKING:
     from kubeha.model import Cluster, Node
 
 
-def load(context: typer.Context) -> "Cluster":
-    """The cluster of `-f FILE`; its warnings go to stderr.
+def load(context: typer.Context, *, ignore: Sequence[str] = (), warn: bool = True) -> "Cluster":
+    """The cluster of `-f FILE`, with what `--ignore` adds to it.
 
-    Raises ConfigError with every problem, or the reason why the file cannot be read.
+    `warn`: its warnings go to stderr; verbs that check give them as findings (KH101) instead.
+    Raises ConfigError with every problem, or the reason why the file cannot be read, and
+    UsageError for an `--ignore` that makes no sense.
     """
     from kubeha.config import parse
 
     name: str = context.obj["file"]
     loaded = parse(read(name), name)
-    for warning in loaded.warnings:
+    for warning in loaded.warnings if warn else ():
         print(f"warning: {warning}", file=sys.stderr)
     if loaded.cluster.load_balancers == "external":
         raise UsageError(
             f"{name}: load_balancers: external is reserved: there is nothing for kubeha to run",
             hint="name the machines that shall run HAProxy and keepalived, or leave it out",
         )
-    return beside(loaded.cluster, Path(name).resolve().parent)
+    cluster = beside(loaded.cluster, Path(name).resolve().parent)
+    return ignoring(cluster, ignore) if ignore else cluster
+
+
+def ignoring(cluster: "Cluster", values: Sequence[str]) -> "Cluster":
+    """The cluster with the findings that `--ignore` names; they come before those of the file."""
+    from kubeha.cli.options import ignores
+
+    names = [node.name for node in (*cluster.nodes, *cluster.clients)]
+    wanted = ignores(values)
+    for each in wanted:
+        if each.node and each.node not in names:
+            close = get_close_matches(each.node, names, n=1)
+            raise UsageError(
+                f"--ignore {each.words}: there is no node {each.node} in the cluster file",
+                hint=f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}",
+            )
+    return cluster.model_copy(update={"ignore": (*wanted, *cluster.ignore)})
 
 
 def beside(cluster: "Cluster", directory: Path) -> "Cluster":

@@ -70,8 +70,8 @@ def _print_pages(kinds: "list[Kind]") -> None:
 def _listing() -> "RenderableType":
     from itertools import groupby
 
+    from kubeha.blocks import COLOURS
     from kubeha.checks.finding import catalogue
-    from kubeha.report import COLOURS
 
     lines: list[str] = []
     for group, kinds in groupby(catalogue(), key=lambda kind: kind.group):

@@ -1,15 +1,23 @@
 """Options that several verbs share, and what they stand for."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import typer
 
 if TYPE_CHECKING:
     from kubeha.checks.finding import Kind
+    from kubeha.model import Ignore as Ignored
 
 Output = typer.Option("text", "-o", "--output", metavar="text|json", help="How to print.")
 AskBecomePass = typer.Option(
     False, "-K", "--ask-become-pass", help="Ask for the password that sudo wants on the nodes."
+)
+Ignore = typer.Option(
+    [],
+    "--ignore",
+    metavar="CODE[@NODE]=REASON",
+    help="A finding that shall not count, and why; may be repeated.",
 )
 
 
@@ -40,3 +48,32 @@ def known(code: str) -> "Kind":
         hint = f"did you mean {close}? " if close else ""
         raise UsageError(f"{code}: there is no such finding", hint=f"{hint}all: kubeha explain")
     return kind
+
+
+def ignores(values: Iterable[str]) -> "tuple[Ignored, ...]":
+    """What `--ignore` says. Raises UsageError for unknown codes and for those without a reason."""
+    return tuple(map(_ignore, values))
+
+
+def _ignore(text: str) -> "Ignored":
+    from pydantic import ValidationError
+
+    from kubeha.checks.ignoring import NEVER
+    from kubeha.errors import UsageError
+    from kubeha.model import Ignore as Ignored
+
+    what, _, reason = text.partition("=")
+    code, at, node = what.partition("@")
+    kind = known(code)
+    if kind.code in NEVER:
+        raise UsageError(f"{kind.code} cannot be ignored", hint=NEVER[kind.code])
+    if not reason.strip() or (at and not node):
+        raise UsageError(
+            f"--ignore {text}: a reason is wanted, and a node after @",
+            hint=f'such as: --ignore {what.rstrip("@")}="the new network card comes on Monday"',
+        )
+    try:
+        return Ignored(code=kind.code, node=node or None, reason=reason.strip())
+    except ValidationError as error:
+        complaint = error.errors()[0]["ctx"]["error"]
+        raise UsageError(f"--ignore {what}: the reason {complaint}") from None

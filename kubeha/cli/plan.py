@@ -15,6 +15,7 @@ def plan(
     context: typer.Context,
     output: str = options.Output,
     exit_code: bool = typer.Option(False, "--exit-code", help="Exit with 1 if there are changes."),
+    ignore: list[str] = options.Ignore,
     no_diff: bool = typer.Option(False, "--no-diff", help="Leave the files' contents out."),
     ask_become_pass: bool = options.AskBecomePass,
 ) -> None:
@@ -23,14 +24,13 @@ def plan(
     from kubeha.cli.cluster_file import load
     from kubeha.cli.preparation import look_and_plan
     from kubeha.errors import ExitCode
-    from kubeha.report import findings_text, plan_json, plan_text
+    from kubeha.report import plan_json, plan_text
 
     as_json = options.output(output)
-    cluster = load(context)
+    cluster = load(context, ignore=ignore, warn=False)
     password = options.become_password(ask_become_pass)
-    prepared = asyncio.run(look_and_plan(cluster, password))
-    if prepared.findings:
-        out.stderr().print(findings_text(prepared.findings))
+    prepared = asyncio.run(look_and_plan(cluster, password, listen=False))
+    out.findings(prepared.findings, cluster.ignore)
     if prepared.plan is None:
         raise typer.Exit(ExitCode.UNKNOWN if prepared.world.unreachable else ExitCode.DOES_NOT_HOLD)
     if as_json:

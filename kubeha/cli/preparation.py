@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from kubeha.checks import finding as kinds
-from kubeha.checks.finding import Finding, Severity
+from kubeha.checks.finding import Finding, Severity, counted
+from kubeha.checks.ignoring import ignoring
 from kubeha.checks.preflight import preflight
 from kubeha.errors import ExitCode, KubehaError
 from kubeha.facts import NodeFacts
@@ -23,7 +24,8 @@ class Prepared:
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        return tuple(found for found in self.findings if found.severity is Severity.ERROR)
+        """What refuses an apply: errors that nobody has chosen to ignore."""
+        return tuple(found for found in counted(self.findings) if found.severity is Severity.ERROR)
 
     @property
     def facts(self) -> dict[str, NodeFacts]:
@@ -31,14 +33,23 @@ class Prepared:
 
 
 async def prepare(
-    cluster: Cluster, fleet: Fleet, *, adopt: bool = False, become_password: str | None = None
+    cluster: Cluster,
+    fleet: Fleet,
+    *,
+    adopt: bool = False,
+    listen: bool = True,
+    become_password: str | None = None,
 ) -> Prepared:
-    """One look at all nodes, and what follows from it. Changes nothing."""
-    world = await survey(cluster, fleet, full=True, listen=True)
+    """One look at all nodes, and what follows from it. Changes nothing.
+
+    `listen`: also to what is on the wire, some seconds.
+    """
+    world = await survey(cluster, fleet, full=True, ask_vip=True, listen=listen)
     world = await meet_strangers(cluster, world, become_password)
     findings = preflight(world)
     if adopt:
         findings = tuple(found for found in findings if found.code != kinds.FOREIGN_FILE.code)
+    findings = ignoring(findings, cluster.ignore)
     desired = wanted(world)
     complete = len(desired) == len(cluster.load_balancer_nodes) == len(world.load_balancers)
     facts = {facts.name: facts for facts in world.load_balancers}
@@ -51,8 +62,10 @@ class Refused(KubehaError):
     exit_code = ExitCode.DOES_NOT_HOLD
 
 
-async def look_and_plan(cluster: Cluster, become_password: str | None) -> Prepared:
+async def look_and_plan(
+    cluster: Cluster, become_password: str | None, *, listen: bool = True
+) -> Prepared:
     """For verbs that only look: connect to everybody, prepare, hang up."""
     nodes = (*cluster.nodes, *cluster.clients)
     async with open_fleet(cluster, nodes, become_password=become_password) as fleet:
-        return await prepare(cluster, fleet, become_password=become_password)
+        return await prepare(cluster, fleet, listen=listen, become_password=become_password)

@@ -4,13 +4,17 @@ The rules read the raw tree and skip what is not there or not readable, so that 
 problems in the same run as the problems of single values.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from kubeha.config.problem import Path, Problem, dotted
-from kubeha.model import Haproxy
+from kubeha.checks.finding import kind_of, similar
+from kubeha.checks.ignoring import NEVER
+from kubeha.config.problem import Path, Problem, dotted, shown
+from kubeha.model import CODE, Haproxy
 from kubeha.vrrp import MAX_LOAD_BALANCERS
 
 Address = IPv4Address | IPv6Address
@@ -44,6 +48,7 @@ class Draft:
     external: bool
     dedicated: bool
     haproxy: Mapping[str, Any]
+    ignore: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def load_balancers(self) -> tuple[Entry, ...]:
@@ -159,6 +164,44 @@ def source_limit_fits(draft: Draft) -> Iterator[Problem]:
         )
 
 
+def ignored_codes(draft: Draft) -> Iterator[Problem]:
+    """There is such a finding, and one can live with it."""
+    for index, ignore in enumerate(draft.ignore):
+        code = ignore.get("code")
+        if not isinstance(code, str) or not re.fullmatch(CODE, code):
+            continue
+        path = ("ignore", index, "code")
+        if kind_of(code) is None:
+            close = similar(code)
+            hint = f"did you mean {close}?" if close else "all: kubeha explain"
+            yield Problem(path, f"there is no finding {code}", hint)
+        elif code in NEVER:
+            yield Problem(path, f"{code} cannot be ignored", NEVER[code])
+
+
+def ignored_nodes(draft: Draft) -> Iterator[Problem]:
+    """A finding is ignored on a node of this file."""
+    names = [entry.name for entry in draft.entries if entry.name]
+    for index, ignore in enumerate(draft.ignore):
+        node = ignore.get("node")
+        if isinstance(node, str) and node not in names:
+            close = get_close_matches(node, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+            yield Problem(("ignore", index, "node"), f"there is no node {shown(node)}", hint)
+
+
+def ignored_once(draft: Draft) -> Iterator[Problem]:
+    """Two reasons for the same would leave one of them unread."""
+    first: dict[tuple[object, object], int] = {}
+    for index, ignore in enumerate(draft.ignore):
+        code, node = ignore.get("code"), ignore.get("node")
+        if not isinstance(code, str) or not isinstance(node, str | None):
+            continue
+        other = first.setdefault((code, node), index)
+        if other != index:
+            yield Problem(("ignore", index), f"the same as ignore[{other}]")
+
+
 RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     duplicates,
     vip_is_free,
@@ -166,6 +209,9 @@ RULES: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     ports_differ,
     number_of_load_balancers,
     source_limit_fits,
+    ignored_codes,
+    ignored_nodes,
+    ignored_once,
 )
 
 
@@ -179,13 +225,13 @@ def _draft(tree: Mapping[str, Any]) -> Draft:
         external=tree.get("load_balancers") == "external",
         dedicated=isinstance(tree.get("load_balancers"), tuple),
         haproxy=_mapping(tree.get("haproxy")),
+        ignore=tuple(map(_mapping, _list(tree.get("ignore")))),
     )
 
 
 def _entries(tree: Mapping[str, Any]) -> Iterator[Entry]:
     for list_name in LISTS:
-        nodes = tree.get(list_name)
-        for index, node in enumerate(nodes if isinstance(nodes, tuple) else ()):
+        for index, node in enumerate(_list(tree.get(list_name))):
             name = _mapping(node).get("name")
             yield Entry(
                 path=(list_name, index),
@@ -196,6 +242,10 @@ def _entries(tree: Mapping[str, Any]) -> Iterator[Entry]:
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _address(value: object) -> Address | None:

@@ -13,6 +13,7 @@ from kubeha.model import (
     Endpoint,
     Frozen,
     Haproxy,
+    Ignore,
     Kubernetes,
     Node,
     Ssh,
@@ -29,6 +30,7 @@ _MODELS: Mapping[str, type[Frozen]] = {
     "haproxy": Haproxy,
     "ssh": Ssh,
     "kubernetes": Kubernetes,
+    "ignore": Ignore,
 }
 # pydantic's names for the two kinds of value of load_balancers; no key is called so there.
 _UNION_TAGS = ("word", "nodes")

@@ -76,7 +76,7 @@ def test_an_unreachable_node_is_found_before_anything_is_touched(bare: Endpoint)
     bare.lab.fault("power-off", "m3")
     done = apply(bare)
     assert done.returncode == 3
-    assert "KH201 error m3: " in done.stderr
+    assert "KH201 error   m3: " in done.stderr
     assert "error: m3 cannot be asked; nothing was touched\n" in done.stderr
     assert untouched(bare, "m1", "m2")
     status = bare.status()
@@ -90,7 +90,7 @@ def test_a_foreign_configuration_is_refused_and_adopted_only_when_told(bare: End
     machine.execute(["tee", "/etc/haproxy/haproxy.cfg"], input=text)
     done = apply(bare)
     assert done.returncode == 1
-    assert "KH205 error m2: /etc/haproxy/haproxy.cfg was not written by kubeha" in done.stderr
+    assert "KH205 error   m2: /etc/haproxy/haproxy.cfg was not written by kubeha" in done.stderr
     assert "preflight found errors (KH205); nothing was touched" in done.stderr
     assert machine.execute(["cat", "/etc/haproxy/haproxy.cfg"]).stdout == text
     assert untouched(bare, "m1", "m3")
@@ -112,7 +112,7 @@ def test_a_vip_that_somebody_else_has(bare: Endpoint) -> None:
         stranger.execute(["ip", "address", "del", f"{VIP}/24", "dev", "eth0"])
     mac = stranger.execute(["cat", "/sys/class/net/eth0/address"]).stdout.strip()
     assert done.returncode == 1
-    assert f"KH301 error {VIP} is in use by a machine with the MAC address {mac}" in done.stderr
+    assert f"KH301 error   {VIP} is in use by a machine with the MAC address {mac}" in done.stderr
     assert untouched(bare, *NODES)
 
 
@@ -124,7 +124,7 @@ def test_a_port_in_use(bare: Endpoint) -> None:
         done = wait_for("the port is found taken", lambda: squatter_found(bare), timeout=10)
     finally:
         bare.lab.machine("m2").execute(["systemctl", "stop", "squatter"])
-    assert "KH303 error m2: port 8443 is in use by python3" in done.stdout
+    assert "KH303 error   m2: port 8443 is in use by python3" in done.stdout
     assert done.returncode == 1
 
 
@@ -205,7 +205,7 @@ def test_a_sealed_etc_is_found_before_anything_is_touched(bare: Endpoint) -> Non
     finally:
         machine.execute(["umount", "-l", "/etc"])
     assert done.returncode == 1
-    assert "KH207 error m2: /etc cannot be written to" in done.stderr
+    assert "KH207 error   m2: /etc cannot be written to" in done.stderr
     assert untouched(bare, *NODES)
 
 
@@ -254,7 +254,7 @@ def test_preinstalled_packages_are_not_fetched(bare: Endpoint, tmp_path: Path) -
     command = [str(KUBEHA), "-f", str(other), "check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "KH204 error m1: haproxy and keepalived not installed" in done.stdout
+    assert "KH204 error   m1: haproxy and keepalived not installed" in done.stdout
 
 
 def test_as_an_ordinary_user_with_sudo(bare: Endpoint) -> None:

@@ -76,7 +76,7 @@ def test_a_node_that_left_the_file_has_to_be_stopped_first(endpoint: Endpoint) -
     write(endpoint, ["m3", "m2", "m1"])
     done = endpoint.lab.kubeha("apply", "--yes", "--no-diff")
     assert done.returncode == 1
-    assert "KH409 error 198.51.100.14 is not in the cluster file any more" in done.stderr
+    assert "KH409 error   198.51.100.14 is not in the cluster file any more" in done.stderr
     stop = ["systemctl", "disable", "--now", "keepalived", "haproxy"]
     endpoint.lab.machine("m4").execute(stop)
     with watched(endpoint) as seen:

@@ -27,5 +27,5 @@ def test_every_example_loads(path):
 def test_one_example_has_every_key():
     cluster = parse((ROOT / "examples/every-key.yaml").read_bytes(), "f").cluster
     assert set(type(cluster).model_fields) == cluster.model_fields_set
-    for section in (cluster.endpoint, cluster.vrrp, cluster.haproxy, cluster.ssh):
+    for section in (cluster.endpoint, cluster.vrrp, cluster.haproxy, cluster.ssh, *cluster.ignore):
         assert set(type(section).model_fields) == section.model_fields_set, section

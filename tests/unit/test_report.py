@@ -7,13 +7,12 @@ from test_health import OF, healthy
 from test_plan import fresh, plan_of, settled
 from worlds import cluster
 
+from kubeha.blocks import findings_summary, findings_text
 from kubeha.checks.finding import HAPROXY_DOWN, NO_CA, NO_HOLDER, UNREACHABLE, Finding
 from kubeha.checks.health import health
 from kubeha.cli.verdict import exit_code
 from kubeha.facts import Unreachable
 from kubeha.report import (
-    findings_summary,
-    findings_text,
     plan_json,
     plan_text,
     status_json,
@@ -34,11 +33,11 @@ def shown(what: object, width: int = 200) -> str:
 
 def test_a_finding_says_where_what_the_evidence_and_what_to_do() -> None:
     assert shown(findings_text([DOWN, LATER])) == (
-        "KH501 error m2: haproxy.service is inactive (dead)\n"
-        "      seen: Active: inactive\n"
-        "      do:   start it\n"
+        "KH501 error   m2: haproxy.service is inactive (dead)\n"
+        "      seen    Active: inactive\n"
+        "      do      start it\n"
         "KH602 warning no CA yet\n"
-        "      do:   go on"
+        "      do      go on"
     )
 
 
