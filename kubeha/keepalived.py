@@ -2,7 +2,10 @@
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
 
 from kubeha import paths, vrrp
 from kubeha.grammar.keepalived import parse
@@ -54,28 +57,72 @@ _STATES = {0: "INIT", 1: "BACKUP", 2: "MASTER", 3: "FAULT"}
 
 @dataclass(frozen=True)
 class VrrpState:
-    """What keepalived says of its virtual router; its word, not what the interface shows."""
+    """What keepalived says of one of its instances; its word, not what the interface shows.
 
+    Intervals are in seconds. None where this build does not tell. `counters`: since its start, by
+    keepalived's own names (adverts received and dropped, changes of state).
+    """
+
+    instance: str
     state: str
     priority: int
-    become_master: int
-    adverts_received: int
+    base_priority: int | None = None
+    # Of the last advert that was accepted; 0 while this node is the master.
+    master_priority: int | None = None
+    vrid: int | None = None
+    version: int | None = None
+    interface: str | None = None
+    advert_int: float | None = None
+    vips: tuple[IPAddress, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def become_master(self) -> int:
+        return self.counters.get("become_master", 0)
+
+    @property
+    def adverts_received(self) -> int:
+        return self.counters.get("advert_rcvd", 0)
 
 
-def parse_state(text: str) -> VrrpState | None:
-    """Our instance in keepalived's JSON dump; None if it is not there or the text is none."""
+def parse_states(text: str) -> tuple[VrrpState, ...] | None:
+    """Every instance in keepalived's JSON dump, in its order; None if the text is none."""
     try:
-        instances = json.loads(text)
-        found = next(each for each in instances if each["data"]["iname"] == INSTANCE)
-        data, stats = found["data"], found.get("stats", {})
-        return VrrpState(
-            state=_STATES.get(data["state"], f"unknown ({data['state']})"),
-            priority=int(data["effective_priority"]),
-            become_master=int(stats.get("become_master", 0)),
-            adverts_received=int(stats.get("advert_rcvd", 0)),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration):
+        return tuple(_state(each["data"], each.get("stats", {})) for each in json.loads(text))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def parse_state(text: str, vip: IPAddress | None = None) -> VrrpState | None:
+    """The instance that carries this VIP, whatever its name is, else the one that kubeha writes.
+
+    None if neither is in the dump, or the text is none.
+    """
+    states = parse_states(text) or ()
+    carrying = (each for each in states if vip is not None and vip in each.vips)
+    named = (each for each in states if each.instance == INSTANCE)
+    return next(carrying, None) or next(named, None)
+
+
+def _state(data: Mapping[str, Any], stats: Mapping[str, Any]) -> VrrpState:
+    """One instance; field names as in vrrp_json.c. Vips read `ADDRESS[/PREFIX] dev ...`."""
+    return VrrpState(
+        instance=str(data["iname"]),
+        state=_STATES.get(data["state"], f"unknown ({data['state']})"),
+        priority=int(data["effective_priority"]),
+        base_priority=data.get("base_priority"),
+        master_priority=data.get("master_priority"),
+        vrid=data.get("vrid"),
+        version=data.get("version"),
+        interface=data.get("ifp_ifname"),
+        advert_int=data.get("adver_int"),
+        vips=tuple(_leading_address(vip) for vip in data.get("vips", ())),
+        counters={name: int(count) for name, count in stats.items()},
+    )
+
+
+def _leading_address(vip: str) -> IPAddress:
+    return ip_address(vip.split()[0].partition("/")[0])
 
 
 @dataclass(frozen=True)

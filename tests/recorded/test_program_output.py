@@ -18,7 +18,7 @@ PARSERS = {
     "haproxy_stat": haproxy.api_servers,
     "haproxy_info": haproxy.parse_info,
     "haproxy_version": haproxy.parse_version,
-    "keepalived_json": keepalived.parse_state,
+    "keepalived_json": keepalived.parse_states,
     "keepalived_version": keepalived.parse_version,
     "keepalived_conf": lambda text: [
         keepalived.identity(text),
