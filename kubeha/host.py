@@ -6,7 +6,7 @@ round trip, and ends within a time that is known beforehand. A program that fail
 unreachable, dns, closed, permission-denied, host-key-unknown, host-key-changed, host-key-revoked,
 jump-host, ssh-config; no-python, old-python, no-sudo, sudo-password, sudo-tty, wrong-password,
 not-started; lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only,
-file, probe, bounds.
+file, probe, listen, bounds.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ import asyncssh
 
 from kubeha import ssh
 from kubeha.errors import HostError
+from kubeha.facts.wire import Advert, parse_adverts
 from kubeha.history import History, attempts_from, history
 from kubeha.model import Cluster, Node
 from kubeha.remote import (
@@ -77,6 +78,7 @@ class Host:
             request["asks"] = asks
         longest = sum(command.timeout for command in commands.values())
         result = await self._ask(operation, request, timeout=longest)
+        offset = result["clock"] - time.time()
         return Collected(
             commands={name: Completed(**one) for name, one in result["commands"].items()},
             files={path: FileState(**one) for path, one in result["files"].items()},
@@ -84,6 +86,7 @@ class Host:
             python=result["python"],
             clock=result["clock"],
             answers=result.get("answers", {}),
+            clock_offset=offset,
         )
 
     async def write(self, files: Sequence[FileWrite]) -> tuple[FileOutcome, ...]:
@@ -151,6 +154,18 @@ class Host:
             "sender": sender,
         }
         return tuple(await self._ask("probe", request, timeout=timeout))
+
+    async def listen(self, seconds: float, *, most: int = 128) -> tuple[Advert, ...]:
+        """VRRP advertisements that come by within `seconds`, on any interface.
+
+        At most `most` different ones. Raises HostError, kind `listen` where the node's kernel does
+        not let us.
+        """
+        request = {"seconds": seconds, "most": most}
+        answer = await self._ask("listen", request, timeout=seconds)
+        if answer["left_out"]:
+            log.warning("%s: %d VRRP frames too many", self.node.name, answer["left_out"])
+        return parse_adverts(answer)
 
     async def sample(
         self,

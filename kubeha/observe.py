@@ -14,6 +14,7 @@ from kubeha import kubeconfig, paths
 from kubeha.errors import HostError
 from kubeha.facts import NodeFacts, Observed, Unreachable, node_facts, parse_fetched
 from kubeha.host import Host, connect
+from kubeha.listening import listen_for_adverts, listen_for_vip
 from kubeha.model import Cluster, IPAddress, Node
 from kubeha.remote import Command, Credentials
 from kubeha.world import (
@@ -30,6 +31,7 @@ from kubeha.world import (
 log = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 3.0
+ETCD_TIMEOUT = 2.0
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,InvocationID"
 PACKAGE_LINE = "${Package}\t${Version}\t${db:Status-Abbrev}\n"
 
@@ -107,8 +109,11 @@ async def look(cluster: Cluster, host: Host, *, full: bool) -> Observed:
     files += [paths.DRAIN_FILE]
     if full:
         files += [*paths.WRITTEN, paths.APPLIED]
+    asks = questions(cluster, host.node)
+    if full:
+        asks |= control_plane_questions(cluster, host.node)
     try:
-        seen = await host.observe(FULL if full else QUICK, files, questions(cluster, host.node))
+        seen = await host.observe(FULL if full else QUICK, files, asks)
     except HostError as error:
         return Unreachable(host.node.name, error.message, error.hint)
     return node_facts(host.node.name, seen)
@@ -127,6 +132,12 @@ def questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
     if node.name in {each.name for each in cluster.control_plane}:
         asks["fetch"].update(api_questions(cluster, node))
     return asks
+
+
+def control_plane_questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
+    """What runs there of the control plane and where its kubeconfigs lead; etcd where it serves."""
+    serves = node.name in {each.name for each in cluster.control_plane}
+    return {"control_plane": {"state": {"etcd": serves, "timeout": ETCD_TIMEOUT}}}
 
 
 def endpoint_questions(cluster: Cluster) -> dict[str, dict[str, Any]]:
@@ -186,40 +197,24 @@ async def glance(
     )
 
 
-async def survey(cluster: Cluster, fleet: Fleet, *, full: bool, listen: bool = False) -> World:
-    """The observed world: all nodes and clients; `listen`: also ask who answers for the VIP."""
-    seen = await observe(cluster, fleet, full=full)
-    names = {node.name for node in cluster.nodes}
-    nodes = {name: facts for name, facts in seen.items() if name in names}
-    clients = {name: facts for name, facts in seen.items() if name not in names}
-    answers = await listen_for_vip(cluster, fleet, nodes) if listen else {}
-    return World(cluster, nodes, clients, answers)
+async def survey(
+    cluster: Cluster, fleet: Fleet, *, full: bool, ask_vip: bool = False, listen: bool = False
+) -> World:
+    """The observed world: all nodes and clients.
 
-
-async def listen_for_vip(
-    cluster: Cluster, fleet: Fleet, facts: Mapping[str, Observed]
-) -> dict[str, tuple[str, ...] | None]:
-    """Ask by ARP or NDP from every node that does not hold the VIP who has it: node -> MACs.
-
-    None where the question could not be asked.
+    `ask_vip`: also ask who answers for the VIP. `listen`: and hear what is on the wire meanwhile,
+    which takes as long as an advertiser may be silent.
     """
-    vip = cluster.endpoint.vip
-    named = {node.name: cluster.interface_of(node) for node in cluster.nodes}
-
-    async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...] | None]:
-        try:
-            return name, await fleet.hosts[name].arp_probe(interface, str(vip))
-        except HostError as error:
-            log.info("%s: %s", name, error)
-            return name, None
-
-    asking = [
-        ask(name, interface)
-        for name, seen in facts.items()
-        if name in fleet.hosts and isinstance(seen, NodeFacts) and not seen.holds(vip)
-        if (interface := named.get(name) or seen.interface_for(vip))
-    ]
-    return dict(await asyncio.gather(*asking))
+    names = {node.name for node in cluster.nodes}
+    hosts = {name: host for name, host in fleet.hosts.items() if name in names}
+    async with asyncio.TaskGroup() as tasks:
+        hearing = tasks.create_task(listen_for_adverts(hosts)) if listen else None
+        seen = await observe(cluster, fleet, full=full)
+        nodes = {name: facts for name, facts in seen.items() if name in names}
+        clients = {name: facts for name, facts in seen.items() if name not in names}
+        answers = await listen_for_vip(cluster, hosts, nodes) if ask_vip or listen else {}
+        world = World(cluster, nodes, clients, answers)
+    return replace(world, adverts=hearing.result()) if hearing else world
 
 
 async def meet_strangers(cluster: Cluster, world: World, become_password: str | None) -> World:

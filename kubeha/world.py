@@ -125,6 +125,29 @@ class World:
                 found.setdefault(mac, []).append(node)
         return found
 
+    def macs_of(self, node: str) -> frozenset[str]:
+        """MAC addresses of a node, or those that answer for its address; empty if not known."""
+        facts = self.nodes.get(node)
+        if isinstance(facts, NodeFacts):
+            return frozenset(link.mac for link in facts.links or () if link.mac)
+        return frozenset(mac for heard in self.neighbours.values() for mac in heard.get(node, ()))
+
+    def machine_with(self, mac: str) -> str | None:
+        """The node whose interface has this MAC address, None if it is nobody's of ours."""
+        return next(
+            (node.name for node in self.cluster.nodes if mac in self.macs_of(node.name)), None
+        )
+
+    def addresses_of_ours(self) -> frozenset[IPAddress]:
+        """All addresses of the cluster's nodes: those in the file, and those on interfaces."""
+        named = {node.address for node in self.cluster.nodes}
+        seen = (facts for facts in self.nodes.values() if isinstance(facts, NodeFacts))
+        return frozenset(named | {one.address.ip for f in seen for one in f.addresses or ()})
+
+    def heard_adverts(self) -> tuple[tuple[str, Advert], ...]:
+        """Every advertisement, with the node that heard it."""
+        return tuple((node, each) for node, seen in self.adverts.items() for each in seen or ())
+
     def endpoint_answer(self) -> Fetched | None:
         """A successful /version through the endpoint from anywhere, else any answer at all."""
         answers = [

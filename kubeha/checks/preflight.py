@@ -2,7 +2,16 @@
 
 from collections.abc import Callable, Iterator
 
-from kubeha.checks import certificates, deployed, machine, network
+from kubeha.checks import (
+    certificates,
+    control_plane,
+    deployed,
+    etcd,
+    few_nodes,
+    machine,
+    network,
+    wire,
+)
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding
 from kubeha.world import World
@@ -14,6 +23,7 @@ def unreachable(world: World) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
+    few_nodes.single_nodes,
     unreachable,
     machine.no_systemd,
     machine.packages,
@@ -30,7 +40,18 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     network.vip_subnet,
     network.named_interface,
     network.port_taken,
+    wire.vrid_taken,
+    wire.vip_advertised,
+    wire.other_routers,
+    wire.not_listened,
     certificates.cluster_ca,
+    certificates.served,
+    control_plane.anonymous_readyz,
+    control_plane.api_server_flags,
+    control_plane.leader_election,
+    control_plane.controllers_run,
+    etcd.etcd,
+    control_plane.kubeconfigs,
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from kubeha import paths
 from kubeha.facts.answers import Fetched, parse_fetched
+from kubeha.facts.control_plane import ControlPlane, parse_control_plane
 from kubeha.facts.debian import (
     Os,
     conffile_digest,
@@ -44,6 +45,7 @@ class NodeFacts:
     """All that was seen on one node, at one moment.
 
     `clock_offset`: seconds by which its clock is ahead of the operator's, less than a second wrong.
+    `clock`: its wall clock, in seconds since 1970.
     """
 
     name: str
@@ -64,6 +66,8 @@ class NodeFacts:
     unanswered: tuple[str, ...] = ()
     links: tuple[Link, ...] | None = None
     clock_offset: float | None = None
+    clock: float | None = None
+    control_plane: ControlPlane | None = None
 
     def holds(self, vip: IPAddress) -> bool | None:
         """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
@@ -133,6 +137,8 @@ def node_facts(name: str, seen: Collected) -> NodeFacts:
         unanswered=tuple(unanswered(commands)),
         links=parse_links(output(commands.get("addresses"))),
         clock_offset=seen.clock_offset,
+        clock=seen.clock,
+        control_plane=parse_control_plane(seen.answers.get("control_plane", {}).get("state")),
     )
 
 

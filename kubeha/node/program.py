@@ -16,11 +16,12 @@ from kubeha.node.wire import Refused, Wire
 # Operation -> the modules it needs, in the order of their imports; the last one has `OPERATION`s.
 OPERATIONS = {
     "collect": ("process", "collect"),
-    "observe": ("process", "collect", "tls", "look"),
+    "observe": ("process", "collect", "tls", "etcd", "control_plane", "look"),
     "run": ("process", "run"),
     "write": ("files",),
     "remove": ("files",),
     "probe": ("probe",),
+    "listen": ("listen",),
     "sample": ("http", "tls", "sample"),
 }
 
