@@ -23,6 +23,8 @@ class Problem:
 
     place: Place
     message: str
+    # Nothing is wrong with the file: something of it was out of reach.
+    unseen: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"

@@ -68,6 +68,8 @@ class Parsed:
     config_ids: tuple[str, ...]
     # Names in use that nobody defines.
     undefined: tuple[tuple[str, Place], ...]
+    # Lines that a comment sign within a word cuts: what is left, what is lost, where.
+    cut: tuple[tuple[str, str, Place], ...]
 
     def all(self, *keywords: str) -> tuple[Statement, ...]:
         """The statements on the top level that begin with one of these keywords."""
@@ -108,6 +110,7 @@ def parse(
         config_id=config_id,
         config_ids=tuple(lines.config_ids),
         undefined=tuple(lines.undefined),
+        cut=tuple(lines.cut),
     )
 
 
@@ -130,6 +133,9 @@ class _Tree:
         self._waiting: Statement | None = None
 
     def take(self, line: Line) -> None:
+        if line.text.endswith("\\"):
+            message = "a backslash at the end continues no line; only definitions go on"
+            self.problems.append(Problem(line.place, message))
         for piece in pieces(line.text):
             if piece == "{":
                 self._begin(line.place)

@@ -31,6 +31,8 @@ MAX_DEPTH = 12
 MAX_WIDTH = 1024
 
 INCLUDES = frozenset(("include", "includer", "includem", "includew", "includeb", "includea"))
+# A comment after one of these was hardly meant to be one.
+_WORDLIKE = re.compile(r"[\w.@%^&*/+=-]")
 _DEFINITION = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)", re.DOTALL)
 _USE = re.compile(
     r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)(?P<parameters>(?: +[^{} ]+)*) *\}"
@@ -64,6 +66,8 @@ class Lines:
     config_ids: list[str] = field(default_factory=list)
     # Names that are used and not defined: their text stays as it is.
     undefined: list[tuple[str, Place]] = field(default_factory=list)
+    # Lines that a comment sign cuts in the middle of a word: what is left, and what is lost.
+    cut: list[tuple[str, str, Place]] = field(default_factory=list)
     _definitions: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
     _left: int = MAX_LINES
@@ -76,7 +80,9 @@ class Lines:
         multiline: tuple[str, list[str]] | None = None
         for number, raw in enumerate(text.split("\n"), start=1):
             place = Place(file, number)
-            line, unclosed = decomment(raw.replace("\0", "").rstrip("\r"))
+            line, lost, unclosed = decomment(raw.replace("\0", "").rstrip("\r"))
+            if lost and len(self.cut) < MAX_FILES:
+                self.cut.append((line, lost, place))
             if unclosed:
                 self._problem(place, f'a " without its end: {_short(line)}')
             if multiline is not None:
@@ -190,7 +196,8 @@ class Lines:
     def _include(self, pattern: str, place: Place) -> Iterator[Line]:
         path = pattern if pattern.startswith("/") else join(dirname(place.file), pattern)
         if self.read is None:
-            self._problem(place, f"{pattern} is not at hand: what it includes is not looked at")
+            message = f"{pattern} is not at hand: what it includes is not looked at"
+            self.problems.append(Problem(place, message, unseen=True))
             return
         matched = False
         for name, text in self.read(normpath(path) if pattern.startswith("/") else path):
@@ -203,7 +210,8 @@ class Lines:
                 self._files -= 1
                 yield from self.of(name, text)
         if not matched:
-            self._problem(place, f"no file is {pattern}; keepalived goes on without a word")
+            message = f"no file is {pattern}; keepalived goes on without a word"
+            self.problems.append(Problem(place, message, unseen=True))
 
     def _spend(self) -> bool:
         self._left -= 1
@@ -218,12 +226,13 @@ class Lines:
             self._problem(place, message)
 
 
-def decomment(line: str) -> tuple[str, bool]:
-    """The line without its comment and outer blanks; and whether a double quote stays open.
+def decomment(line: str) -> tuple[str, str, bool]:
+    """The line without its comment and outer blanks; what is cut off a word; is a quote left open?
 
     A comment sign within "..." is none, \\# and \\! outside of it stand for the sign itself.
     """
     quoted = False
+    lost = ""
     kept: list[str] = []
     position = 0
     while position < len(line):
@@ -234,11 +243,13 @@ def decomment(line: str) -> tuple[str, bool]:
             position += 2
             continue
         if sign in "#!" and not quoted:
+            if kept and _WORDLIKE.match(kept[-1]) and after.strip():
+                lost = line[position:].split()[0]
             break
         quoted ^= sign == '"'
         kept.append(sign)
         position += 1
-    return "".join(kept).strip(" \t\f\v"), quoted
+    return "".join(kept).strip(" \t\f\v"), lost, quoted
 
 
 def reader(files: Mapping[str, str]) -> Read:

@@ -208,15 +208,11 @@ def _nopreempt(block: Statement) -> bool:
 
 
 def _authentication(block: Statement) -> tuple[str | None, str | None]:
-    """Type and password: in an authentication block, or (also valid) bare in the instance."""
+    """Type and password of the authentication block."""
     inside = block.last("authentication")
-    places = [inside, block] if inside else [block]
-    found = {
-        keyword: next((w for place in places if (w := _word(place, keyword))), None)
-        for keyword in ("auth_type", "auth_pass")
-    }
-    kind = found["auth_type"]
-    return (None if kind in (None, "NONE") else kind), found["auth_pass"]
+    kind = _word(inside, "auth_type") if inside else None
+    password = _word(inside, "auth_pass") if inside else None
+    return (None if kind == "NONE" else kind), password
 
 
 def _digest(password: str | None) -> str | None:
