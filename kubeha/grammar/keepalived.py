@@ -6,21 +6,11 @@ from dataclasses import dataclass
 
 from kubeha.grammar import Place, Problem
 from kubeha.grammar.keepalived_lines import Line, Lines, Read
+from kubeha.grammar.keepalived_words import BLOCKS, INSTANCE, KEYWORDS, TOP
 
 # Deeper than any block of keepalived (virtual_server, real_server, HTTP_GET, url: four).
 MAX_NESTING = 16
-# Keywords that are nothing without a block, wherever they stand.
-BLOCKS = frozenset(
-    """global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file
-    track_file virtual_server real_server virtual_ipaddress virtual_ipaddress_excluded
-    virtual_routes virtual_rules unicast_peer authentication track_interface track_script
-    track_process notification_email static_ipaddress static_routes static_rules
-    virtual_server_group""".split()
-)
-TOP_LEVEL = frozenset(
-    """global_defs vrrp_instance vrrp_sync_group vrrp_script vrrp_track_process vrrp_track_file
-    virtual_server virtual_server_group static_ipaddress static_routes static_rules""".split()
-)
+UNCLOSED = 'a " without its end'
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,9 @@ def parse(
     for line in lines.of(name, text):
         tree.take(line)
     statements = tree.finish()
-    problems = sorted(lines.problems + tree.problems, key=lambda problem: problem.place)
+    told = {problem.place for problem in lines.problems}
+    own = [p for p in tree.problems if p.message != UNCLOSED or p.place not in told]
+    problems = sorted(lines.problems + own, key=lambda problem: problem.place)
     return Parsed(
         name=name,
         statements=statements,
@@ -131,9 +123,12 @@ class _Tree:
         self._stack: list[_Open] = []
         # A statement that may still get its block: the brace may stand on a later line.
         self._waiting: Statement | None = None
+        # A backslash at a line's end was told of once: where there is one, there are many.
+        self._continued = False
 
     def take(self, line: Line) -> None:
-        if line.text.endswith("\\"):
+        if line.text.endswith("\\") and not self._continued:
+            self._continued = True
             message = "a backslash at the end continues no line; only definitions go on"
             self.problems.append(Problem(line.place, message))
         for piece in pieces(line.text):
@@ -157,14 +152,14 @@ class _Tree:
         self._settle()
         words, unclosed = split_words(text)
         if unclosed:
-            self.problems.append(Problem(place, f"a quote without its end: {text[:60]}"))
+            self.problems.append(Problem(place, UNCLOSED))
         if words:
             self._waiting = Statement(words, place, text)
             self._hint(self._waiting)
 
     def _hint(self, statement: Statement) -> None:
         """A top-level block within another: it is the inner brace that was forgotten."""
-        if statement.keyword in TOP_LEVEL and self._stack:
+        if statement.keyword in TOP & BLOCKS - INSTANCE and self._stack:
             head = self._stack[-1].head
             message = f"{statement.text} begins within {head.text} of line {head.place.line}: is a"
             self.problems.append(Problem(statement.place, f"{message} closing brace missing?"))
@@ -172,11 +167,19 @@ class _Tree:
     def _begin(self, place: Place) -> None:
         if self._waiting is None:
             self.problems.append(Problem(place, "an opening brace that belongs to no keyword"))
+        elif self._takes_no_block(self._waiting):
+            # keepalived passes the brace over, and the next closing one ends the block around.
+            message = f"{self._waiting.keyword} takes no block in braces"
+            self.problems.append(Problem(place, message))
         elif len(self._stack) >= MAX_NESTING:
             self.problems.append(Problem(place, "blocks are nested too deep"))
         else:
             self._stack.append(_Open(self._waiting, []))
             self._waiting = None
+
+    def _takes_no_block(self, statement: Statement) -> bool:
+        known = KEYWORDS.get(self._stack[-1].head.keyword, frozenset()) if self._stack else TOP
+        return statement.keyword in known - BLOCKS
 
     def _end(self, place: Place) -> None:
         self._settle()

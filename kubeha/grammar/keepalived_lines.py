@@ -84,7 +84,7 @@ class Lines:
             if lost and len(self.cut) < MAX_FILES:
                 self.cut.append((line, lost, place))
             if unclosed:
-                self._problem(place, f'a " without its end: {_short(line)}')
+                self._problem(place, 'a " without its end')
             if multiline is not None:
                 multiline = self._go_on(multiline, line)
             elif found := _beginning(line):
