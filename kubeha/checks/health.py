@@ -6,7 +6,7 @@ The checks of a running endpoint, in the order in which they are told.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kubeha import keepalived, paths
-from kubeha.checks import certificates, holder, preflight, serving
+from kubeha.checks import certificates, control_plane, etcd, holder, preflight, serving
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding
 from kubeha.checks.serving import alive
@@ -52,9 +52,19 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     serving.api_servers,
     serving.endpoint,
     certificates.cluster_ca,
+    certificates.served,
 )
 # What needs credentials, or asks for more than a glance.
-THOROUGH = (*CHECKS, serving.authenticated_read, serving.leases)
+THOROUGH = (
+    *CHECKS,
+    serving.authenticated_read,
+    serving.leases,
+    control_plane.api_server_flags,
+    control_plane.leader_election,
+    control_plane.controllers_run,
+    etcd.etcd,
+    control_plane.kubeconfigs,
+)
 
 
 def health(world: World) -> tuple[Finding, ...]:

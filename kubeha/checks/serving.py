@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from kubeha import haproxy, lease, paths
+from kubeha.checks import certificates, control_plane
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding
 from kubeha.facts import Fetched
@@ -40,11 +41,18 @@ def haproxy_servers(world: World) -> Iterator[Finding]:
                 f"kubeha apply; it runs with something else than {paths.HAPROXY_CONFIG} of ours",
             )
         elif not world.bootstrapping:
-            yield from _down(facts.name, servers)
+            yield from _down(facts.name, servers, judged(world))
 
 
-def _down(node: str, servers: tuple[haproxy.ServerStatus, ...]) -> Iterator[Finding]:
-    """What one HAProxy says of API servers that it does not use."""
+def judged(world: World) -> frozenset[str]:
+    """Nodes whose API server is out for a reason that has a finding of its own."""
+    return certificates.refused(world) | control_plane.loopback_only(world)
+
+
+def _down(
+    node: str, servers: tuple[haproxy.ServerStatus, ...], told: frozenset[str]
+) -> Iterator[Finding]:
+    """What one HAProxy says of API servers that it does not use; `told`: why is known of these."""
     down = [server for server in servers if not server.up]
     evidence = "; ".join(server.evidence for server in down)
     if down and all(server.check_code in ("401", "403") for server in down):
@@ -63,7 +71,7 @@ def _down(node: str, servers: tuple[haproxy.ServerStatus, ...]) -> Iterator[Find
             evidence,
         )
     else:
-        for server in down:
+        for server in (each for each in down if each.name not in told):
             yield kinds.SERVER_DOWN.at(
                 node,
                 f"HAProxy has taken API server {server.name} out: {server.status}",
@@ -83,7 +91,8 @@ def api_servers(world: World) -> Iterator[Finding]:
             "start the control plane (kubeadm init with this endpoint), then: kubeha apply",
         )
         return
-    for facts, answer in sick:
+    told = judged(world)
+    for facts, answer in ((f, one) for f, one in sick if f.name not in told):
         yield kinds.API_UNHEALTHY.at(
             facts.name,
             f"the API server is not ready: {answer.reason}",
@@ -109,13 +118,14 @@ def endpoint(world: World) -> Iterator[Finding]:
             told = True
             if world.bootstrapping and answer.error_kind in ACCEPTED:
                 continue
+            if certificates.explains(world, answer):
+                continue
             if answer.error_kind == "name":
+                # Whose certificate it is cannot be told: no API server showed one that lacks it.
                 yield kinds.CERTIFICATE_NAME.at(
                     facts.name,
                     f"the certificate behind {where} does not name {world.cluster.endpoint.vip}",
-                    "kubeadm: add the VIP to certSANs in the ClusterConfiguration, remove"
-                    " apiserver.crt and apiserver.key, run: kubeadm init phase certs apiserver"
-                    " --config FILE; else issue it anew with this IP among its SANs",
+                    certificates.issue_anew(world, facts),
                     answer.error,
                 )
                 continue
@@ -132,7 +142,7 @@ def authenticated_read(world: World) -> Iterator[Finding]:
     """An etcd-backed read with the cluster's own credentials, from every node that tried."""
     tried = [(f, f.fetched[ENDPOINT_READ]) for f in world.everybody if ENDPOINT_READ in f.fetched]
     for facts, answer in tried:
-        if answer.status != 200:
+        if answer.status != 200 and not certificates.explains(world, answer):
             yield kinds.READ_FAILED.at(
                 facts.name,
                 f"reading a namespace through the endpoint fails: {answer.reason}",
@@ -151,7 +161,9 @@ def leases(world: World) -> Iterator[Finding]:
     """kube-controller-manager and kube-scheduler have a leader which is alive."""
     for name in CONTROLLERS:
         answer = world.lease(name)
-        if answer is not None and (reason := lease.problem(answer)):
+        if answer is None or certificates.explains(world, answer):
+            continue
+        if reason := lease.problem(answer):
             yield kinds.LEASE_STALE.at(
                 "",
                 f"{name}: {reason}",

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Optional, Sequence
 
 from kubeha.node.collect import collect
+from kubeha.node.control_plane import control_plane
 from kubeha.node.tls import client_context
 from kubeha.node.wire import Wire
 
@@ -35,7 +36,7 @@ def observe(
 
 
 def look(wire: Wire, asks: Dict[str, Dict[str, Dict[str, Any]]]) -> Dict[str, Any]:
-    """Answer many questions at once: {'fetch': {...}, 'socket': {...}, 'keepalived': {...}}."""
+    """Answer many questions at once: {'fetch': {...}, 'socket': {...}, ...}, by KINDS."""
     todo = [(kind, key, ask) for kind, part in asks.items() for key, ask in part.items()]
     answers = {kind: {} for kind in asks}  # type: Dict[str, Dict[str, Any]]
     with ThreadPoolExecutor(max_workers=16) as pool:
@@ -70,7 +71,14 @@ def _fetch(ask: Dict[str, Any], answer: Dict[str, Any], deadline: float) -> None
     name = ask.get("server_name") or ask["address"]
     with socket.create_connection((ask["address"], ask["port"]), remaining(deadline)) as plain:
         plain.settimeout(remaining(deadline))
-        with context.wrap_socket(plain, server_hostname=name) as tls:
+        try:
+            secured = context.wrap_socket(plain, server_hostname=name)
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            if error_kind(error) in ("name", "certificate"):
+                # Not trusted, but what was shown says why.
+                answer["certificate"] = shown_certificate(ask, name, deadline)
+            raise
+        with secured as tls:
             answer["certificate"] = ssl.DER_cert_to_PEM_cert(tls.getpeercert(True) or b"")
             host = "[%s]" % name if ":" in name else name
             lines = ["GET %s HTTP/1.0" % ask["path"], "Host: %s" % host, "User-Agent: kubeha"]
@@ -89,6 +97,18 @@ def _fetch(ask: Dict[str, Any], answer: Dict[str, Any], deadline: float) -> None
         key, _, value = header.partition(":")
         if key.lower() == "date":
             answer["date"] = value.strip()
+
+
+def shown_certificate(ask: Dict[str, Any], name: str, deadline: float) -> Optional[str]:
+    """The server's certificate (PEM), whoever signed it; nothing is sent to it."""
+    try:
+        address = (ask["address"], ask["port"])
+        with socket.create_connection(address, remaining(deadline)) as plain:
+            plain.settimeout(remaining(deadline))
+            with client_context(None).wrap_socket(plain, server_hostname=name) as tls:
+                return ssl.DER_cert_to_PEM_cert(tls.getpeercert(True) or b"")
+    except (OSError, ValueError):
+        return None
 
 
 def first_text(paths: Sequence[str]) -> Optional[str]:
@@ -130,9 +150,14 @@ def read_all(connection: socket.socket, deadline: float, limit: int) -> bytes:
 
 def error_kind(error: Exception) -> str:
     """One word for why a connection failed."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        named = "match" in error.verify_message or "Hostname" in error.verify_message
-        return "name" if named else "certificate"
+    words = str(error)
+    # Python 3.6 has CertificateError for names alone and SSLError for all else about certificates;
+    # later ones tell by their words.
+    if isinstance(error, (ssl.CertificateError, ssl.SSLError)):
+        if "is not valid for" in words or "doesn't match" in words:
+            return "name"
+        if "CERTIFICATE_VERIFY_FAILED" in words:
+            return "certificate"
     if isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
         return "closed"
     if isinstance(error, ssl.SSLError):
@@ -210,4 +235,9 @@ def _output(argv: List[str]) -> str:
     return done.stdout.decode().strip()
 
 
-KINDS = {"fetch": fetch, "socket": ask_socket, "keepalived": keepalived_state}
+KINDS = {
+    "fetch": fetch,
+    "socket": ask_socket,
+    "keepalived": keepalived_state,
+    "control_plane": control_plane,
+}
