@@ -2,7 +2,7 @@
 
 Found by asking: every word of the manual and of the programs was put into every block and
 `keepalived -t` of 2.2.7 and 2.3.3 (Debian 12 and 13, all features built in) asked whether it is an
-"Unknown keyword". 2.1.5 knows a few less. Added by hand, from the manual of later versions: auth_hmac,
+"Unknown keyword". 2.1.5 knows a few less. Added by hand, from later versions: auth_hmac,
 owner_ignore_adverts, vrrp_delay_after_boot; and, left out of Debian's builds, vrrp_ipsets.
 """
 
