@@ -12,7 +12,15 @@ from typing import Any
 
 from kubeha import kubeconfig, paths
 from kubeha.errors import HostError
-from kubeha.facts import NodeFacts, Observed, Unreachable, node_facts, parse_fetched
+from kubeha.facts import (
+    NodeFacts,
+    Observed,
+    Unreachable,
+    journal,
+    machine,
+    node_facts,
+    parse_fetched,
+)
 from kubeha.host import Host, connect
 from kubeha.listening import listen_for_adverts, listen_for_vip
 from kubeha.model import Cluster, IPAddress, Node
@@ -41,6 +49,7 @@ QUICK = {
         ("systemctl", "show", "-p", UNIT_PROPERTIES, "haproxy.service", "keepalived.service")
     ),
     "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE, "haproxy", "keepalived")),
+    **journal.COMMANDS,
 }
 FULL = {
     **QUICK,
@@ -106,14 +115,20 @@ async def observe(
 async def look(cluster: Cluster, host: Host, *, full: bool) -> Observed:
     """One node, in one round trip; a connection that breaks makes it Unreachable."""
     files = ["/etc/os-release", cluster.kubernetes.ca]
-    files += [paths.DRAIN_FILE]
+    files += [paths.DRAIN_FILE, paths.KEEPALIVED_CONFIG]
     if full:
         files += [*paths.WRITTEN, paths.APPLIED]
     asks = questions(cluster, host.node)
+    commands = FULL if full else QUICK
     if full:
         asks |= control_plane_questions(cluster, host.node)
+    if full and host.node.name in {node.name for node in cluster.nodes}:
+        vip = cluster.endpoint.vip
+        commands = {**commands, **machine.commands(vip)}
+        files += machine.FILES
+        asks |= machine.questions(vip, install=cluster.packages == "install")
     try:
-        seen = await host.observe(FULL if full else QUICK, files, asks)
+        seen = await host.observe(commands, files, asks)
     except HostError as error:
         return Unreachable(host.node.name, error.message, error.hint)
     return node_facts(host.node.name, seen)

@@ -39,6 +39,8 @@ class World:
     `passages`: (sender, receiver) -> whether protocol 112 passes. `connections`: (load balancer
     node, control plane node) -> TCP to its API server. `neighbours`: node -> address of another
     node -> MAC addresses that answer for it, as heard from the first.
+
+    `before`: an earlier look, where the first one showed an election that had not settled.
     """
 
     cluster: Cluster
@@ -50,6 +52,7 @@ class World:
     passages: Mapping[tuple[str, str], Passage] = field(default_factory=dict)
     connections: Mapping[tuple[str, str], Connection] = field(default_factory=dict)
     neighbours: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    before: "World | None" = None
 
     @property
     def unreachable(self) -> tuple[Unreachable, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubeha import paths
+from kubeha.facts import machine
 from kubeha.facts.answers import Fetched, parse_fetched
 from kubeha.facts.control_plane import ControlPlane, parse_control_plane
 from kubeha.facts.debian import (
@@ -18,6 +19,8 @@ from kubeha.facts.debian import (
     parse_free,
     parse_os_release,
 )
+from kubeha.facts.journal import JournalLine, parse_journal
+from kubeha.facts.machine import Machine
 from kubeha.facts.network import (
     InterfaceAddress,
     Link,
@@ -68,6 +71,8 @@ class NodeFacts:
     clock_offset: float | None = None
     clock: float | None = None
     control_plane: ControlPlane | None = None
+    machine: Machine | None = None
+    keepalived_journal: tuple[JournalLine, ...] | None = None
 
     def holds(self, vip: IPAddress) -> bool | None:
         """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
@@ -118,6 +123,7 @@ def node_facts(name: str, seen: Collected) -> NodeFacts:
     dumps = seen.answers.get("keepalived", {})
     fetched = seen.answers.get("fetch", {})
     listeners = commands.get("listeners")
+    journal = commands.get("keepalived_journal")
     return NodeFacts(
         name=name,
         os=parse_os_release(release.content) if release and release.content else None,
@@ -134,10 +140,12 @@ def node_facts(name: str, seen: Collected) -> NodeFacts:
         keepalived_json=_text(dumps.get("state")),
         fetched={key: parse_fetched(answer) for key, answer in fetched.items()},
         etc_writable=commands["etc"].ok if "etc" in commands else None,
+        machine=machine.parse(seen),
         unanswered=tuple(unanswered(commands)),
         links=parse_links(output(commands.get("addresses"))),
         clock_offset=seen.clock_offset,
         clock=seen.clock,
+        keepalived_journal=parse_journal(journal.stdout) if journal and journal.ok else None,
         control_plane=parse_control_plane(seen.answers.get("control_plane", {}).get("state")),
     )
 
