@@ -19,7 +19,19 @@ app = typer.Typer(
 )
 
 # In the order in which an operator meets them.
-VERBS = ("init", "check", "plan", "apply", "verify", "status", "render", "schema", "explain", "lab")
+VERBS = (
+    "init",
+    "check",
+    "plan",
+    "apply",
+    "verify",
+    "status",
+    "render",
+    "schema",
+    "lint",
+    "explain",
+    "lab",
+)
 
 for _verb in VERBS:
     importlib.import_module(f"kubeha.cli.{_verb}").register(app)

@@ -62,14 +62,14 @@ def check_is_encrypted(proxy: Proxy, server: Server) -> bool:
 
 def unchecked(subject: Subject) -> Iterator[FileFinding]:
     """KH756: a server without check or track is used for ever, dead or not."""
-    for proxy, server in subject.api_servers():
-        if not server.checked and not server.has("disabled"):
+    for proxy in subject.api_backends:
+        found = [s for s in proxy.servers if not s.checked and not s.has("disabled")]
+        if found:
             yield subject.at(
                 kinds.UNCHECKED,
-                server.statement,
-                f"{proxy.title} never checks server {server.name}: when it is dead, it still gets "
-                f"its share of the connections",
-                f"write instead: server {server.name} {server.address.text} {_GOOD_SERVER}",
+                found[0].statement,
+                f"{proxy.title} never checks {_names(found)}: dead or not, it gets connections",
+                f"write instead: {_good_line(found[0])}",
             )
 
 
@@ -112,17 +112,29 @@ def plain(subject: Subject) -> Iterator[FileFinding]:
     for proxy in subject.api_backends:
         if not asks_over_http(proxy):
             continue
-        for server in proxy.servers:
-            port = server.value("port") or str(server.address.first_port)
-            tls = port.isdecimal() and int(port) in API_PORTS
-            if server.has("check") and tls and not check_is_encrypted(proxy, server):
-                yield subject.at(
-                    kinds.PLAIN_CHECK,
-                    server.statement,
-                    f"{proxy.title} asks server {server.name} over plain HTTP; the API server "
-                    f"answers 400 on port {port}, and HAProxy takes it for down",
-                    f"write instead: server {server.name} {server.address.text} {_GOOD_SERVER}",
-                )
+        found = [s for s in proxy.servers if s.has("check") and _asked_in_the_clear(proxy, s)]
+        if found:
+            yield subject.at(
+                kinds.PLAIN_CHECK,
+                found[0].statement,
+                f"{proxy.title} asks {_names(found)} over plain HTTP; an API server answers 400 to "
+                f"that, and HAProxy takes it for down",
+                f"write instead: {_good_line(found[0])}",
+            )
+
+
+def _asked_in_the_clear(proxy: Proxy, server: Server) -> bool:
+    port = server.value("port") or str(server.address.first_port)
+    tls = port.isdecimal() and int(port[:6]) in API_PORTS
+    return tls and not check_is_encrypted(proxy, server)
+
+
+def _names(servers: list[Server]) -> str:
+    return ("server " if len(servers) == 1 else "servers ") + ", ".join(s.name for s in servers)
+
+
+def _good_line(server: Server) -> str:
+    return f"server {server.name} {server.address.text} {_GOOD_SERVER}"
 
 
 def slow_detection(subject: Subject) -> Iterator[FileFinding]:

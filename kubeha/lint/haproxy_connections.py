@@ -61,8 +61,8 @@ def idle_timeout(subject: Subject) -> Iterator[FileFinding]:
                 found[1],
                 f"{backend.title} cuts a connection that is silent for {found[0]:g} s, such as an "
                 f"idle watch, kubectl exec or logs -f",
-                "add below it: timeout tunnel 4h (keepalives find dead peers: option clitcpka, "
-                "option srvtcpka)",
+                f"add to {backend.title} or to defaults: timeout tunnel 4h (keepalives find dead "
+                f"peers: option clitcpka, option srvtcpka)",
             )
 
 
@@ -203,6 +203,8 @@ def http_options(subject: Subject) -> Iterator[FileFinding]:
     for proxy in (*subject.api_frontends, *subject.api_backends):
         for name in _HTTP_OPTIONS:
             option = proxy.option(name)
+            if name == "httplog" and any(proxy.section.find("option", "tcplog")):
+                continue
             if option and proxy.mode == "tcp" and option.line not in told:
                 told.add(option.line)
                 instead = "write instead: option tcplog" if name == "httplog" else "take it out"

@@ -11,7 +11,7 @@ from kubeha.grammar.haproxy_addresses import address
 from kubeha.grammar.haproxy_conditions import Version
 from kubeha.grammar.haproxy_proxies import Proxy
 from kubeha.lint import FileFinding
-from kubeha.lint.haproxy_subject import Subject, shown
+from kubeha.lint.haproxy_subject import Subject, masked, shown
 
 # Directories that vanish at a reboot.
 _VOLATILE = ("/run", "/var/run")
@@ -57,7 +57,7 @@ def refused(subject: Subject) -> Iterator[FileFinding]:
             problem.message,
             f"mend the line, then try: haproxy -c -f {subject.file}",
         )
-        yield replace(found, evidence=problem.text)
+        yield replace(found, evidence=masked(problem.text))
     for proxy in subject.proxies:
         for name, statement in proxy.targets():
             if name not in subject.by_name and "%" not in name:
@@ -104,16 +104,15 @@ def _removed(subject: Subject, statement: Statement) -> FileFinding | None:
 def _version(
     subject: Subject, statement: Statement, who: str, end: Version, instead: str
 ) -> FileFinding | None:
-    sure = subject.version is not None
     if subject.version is not None and subject.version[:2] < end:
         return None
     found = subject.at(
         kinds.VERSION_KEYWORD,
         statement,
-        f"{who} refuse{'s' if sure else ''} '{shown(statement)[:60]}' and does not start",
+        f"{who} refuse '{shown(statement)[:60]}' and do not start",
         instead,
     )
-    return replace(found, severity=Severity.ERROR) if sure else found
+    return replace(found, severity=Severity.ERROR) if subject.version else found
 
 
 def _added(subject: Subject, statement: Statement) -> FileFinding | None:

@@ -14,6 +14,7 @@ from kubeha.lint import FileFinding, at
 
 # kubeadm's, and MicroK8s's: nothing else uses them by custom.
 API_PORTS = (6443, 16443)
+_SECRET = re.compile(r"\b((?:stats\s+auth\s+[^\s:]+:|(?:insecure-)?password\s+))\S.*", re.DOTALL)
 _API_NAME = re.compile(r"kube|k8s|k3s|api-?server|control-?plane|master", re.IGNORECASE)
 
 
@@ -108,10 +109,10 @@ class Subject:
     def at(
         self, kind: Kind, where: Statement | Section | int, message: str, fix: str
     ) -> FileFinding:
-        """A finding on a line of the file, which is its evidence."""
+        """A finding on a line of the file, which is its evidence, without its password."""
         if isinstance(where, int):
             return at(kind, self.file, where, message, fix, node=self.node)
-        return at(kind, self.file, where.line, message, fix, where.text, self.node)
+        return at(kind, self.file, where.line, message, fix, masked(where.text), self.node)
 
 
 def subject(
@@ -125,6 +126,11 @@ def subject(
 ) -> Subject:
     """Read a file. Never raises."""
     return Subject(file, parse(text, version=version), version, node, created, own)
+
+
+def masked(text: str) -> str:
+    """A line as it may be shown."""
+    return _SECRET.sub(r"\1********", text)
 
 
 def number(statement: Statement | None, index: int = 1) -> int | None:
