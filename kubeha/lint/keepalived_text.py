@@ -1,0 +1,108 @@
+"""Rules on the text itself: what keepalived cannot read, passes over or takes otherwise."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+
+from kubeha.checks import finding as kinds
+from kubeha.grammar.keepalived import Statement
+from kubeha.grammar.keepalived_words import KEYWORDS, TOP
+from kubeha.lint import FileFinding
+from kubeha.lint.keepalived_subject import Found, Subject, tell, tell_at
+
+SCRIPT_KEYWORDS = ("script", "notify", "misc_path", "startup_script", "shutdown_script")
+
+
+def problems(subject: Subject) -> Found:
+    """Braces, quotes, definitions that do not end."""
+    for problem in subject.parsed.problems:
+        kind = kinds.INCLUDE_UNSEEN if problem.unseen else kinds.BROKEN
+        fix = (
+            "give kubeha lint the file that includes it on the machine where all of them are"
+            if problem.unseen
+            else "mend this line and those before it, then: keepalived -t -f FILE; no word and"
+            " exit status 0"
+        )
+        yield tell_at(kind, problem.place, problem.message, fix)
+
+
+def unknown_words(subject: Subject) -> Found:
+    """Keywords that no keepalived from 2.1.5 on knows where they stand."""
+    known = TOP | {"include"}
+    for statement in subject.parsed.statements:
+        if statement.keyword not in known:
+            yield _unknown(statement, None, TOP)
+    for block in _checked(subject.parsed.statements):
+        for statement in block.block or ():
+            if statement.keyword not in KEYWORDS[block.keyword]:
+                yield _unknown(statement, block, KEYWORDS[block.keyword])
+
+
+def _checked(statements: tuple[Statement, ...]) -> Iterator[Statement]:
+    for statement in statements:
+        for each in statement.walk():
+            if each.keyword in KEYWORDS and each.keyword != "track_file":
+                yield each
+            elif each.keyword == "track_file" and each is statement:
+                yield each
+
+
+def _unknown(statement: Statement, block: Statement | None, known: frozenset[str]) -> FileFinding:
+    where = f"in {block.keyword}" if block else "outside of all blocks"
+    message = f"keepalived knows no '{statement.keyword}' {where} and passes it over"
+    if statement.block is not None:
+        message += "; its closing brace then ends the block around it, and what follows is lost"
+    close = get_close_matches(statement.keyword, known, 1)
+    elsewhere = [name for name, words in KEYWORDS.items() if statement.keyword in words]
+    if close:
+        fix = f"write {close[0]}, if that is meant; else remove the line"
+    elif elsewhere:
+        fix = f"move it into {elsewhere[0]}"
+    elif statement.keyword in TOP:
+        fix = "move it out of the block: is a closing brace missing before it?"
+    else:
+        fix = "remove the line; keepalived -t names every word that it does not know"
+    return tell(kinds.UNKNOWN_WORD, statement, message, fix)
+
+
+def cut_words(subject: Subject) -> Found:
+    """auth_pass K8s#2024 is the password K8s."""
+    for left, lost, place in subject.parsed.cut:
+        keyword = left.split()[0] if left else ""
+        secret = keyword == "auth_pass"
+        shown = "auth_pass ********" if secret else left
+        message = (
+            "the password ends before the comment sign in it"
+            if secret
+            else f"the comment sign ends the line: what counts is '{left}'"
+        )
+        sign = lost[0]
+        fix = (
+            f"write \\{sign} for a {sign} that is meant, or put a blank before a comment; every"
+            " node's file alike"
+        )
+        yield tell_at(kinds.CUT_BY_COMMENT, place, message, fix, shown)
+
+
+def placeholders(subject: Subject) -> Found:
+    """${STATE} of a template that nobody has filled in."""
+    names: dict[str, int] = {}
+    for name, place in subject.parsed.undefined:
+        if name.startswith("_") or names.get(name) or not _outside_scripts(subject, place.line):
+            continue
+        names[name] = place.line
+        yield tell_at(
+            kinds.PLACEHOLDER,
+            place,
+            f"${name} is defined nowhere: keepalived takes its name for the value",
+            f"write the value, or define it before its use: ${name}=VALUE",
+            f"${{{name}}}",
+        )
+
+
+def _outside_scripts(subject: Subject, line: int) -> bool:
+    """A command may well use a shell's variable; elsewhere it is a placeholder."""
+    there = [s for s in subject.parsed.walk() if s.place.line == line]
+    return not any(s.keyword.startswith(SCRIPT_KEYWORDS) for s in there)
+
+
+RULES = (problems, unknown_words, cut_words, placeholders)
