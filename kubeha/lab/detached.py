@@ -11,8 +11,12 @@ from kubeha.lab import cgroup
 from kubeha.lab.lab import CACHE_VARIABLE, cache_directory
 from kubeha.lab.process import run
 
-# Its own session, so that Ctrl-C in the terminal which started it is none of its business.
-DETACHED = 'echo $$ > "$0/cgroup.procs" && log=$1 && shift && exec "$@" >>"$log" 2>&1 </dev/null'
+# In the group before anything is started, so that whoever empties the group misses nothing; then
+# a session of its own, so that Ctrl-C in the terminal which started it is none of its business.
+DETACHED = (
+    'echo $$ > "$0/cgroup.procs" && log=$1 && shift &&'
+    ' exec setsid --fork "$@" >>"$log" 2>&1 </dev/null'
+)
 
 
 def start(command: Sequence[str], *, unit: str, group: Path, log: Path) -> None:
@@ -29,4 +33,4 @@ def start(command: Sequence[str], *, unit: str, group: Path, log: Path) -> None:
         run(["systemd-run", *options, "sh", "-c", shell])
         return
     cgroup.create(group)
-    run(["setsid", "--fork", "sh", "-c", DETACHED, str(group), str(log), *command])
+    run(["sh", "-c", DETACHED, str(group), str(log), *command])

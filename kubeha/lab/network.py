@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from kubeha.lab.lab import BRIDGE, OPERATOR, OPERATOR6, Lab
+from kubeha.lab.lab import BRIDGE, OPERATOR, OPERATOR6, OPERATOR_NUMBER, Lab
 from kubeha.lab.machine import Machine
 from kubeha.lab.process import run
 
@@ -36,7 +36,9 @@ def create_lan(lab: Lab) -> None:
         lab.lan,
         "link set lo up",
         # No spanning tree and no forwarding delay: a link that is up carries traffic at once.
-        f"link add {BRIDGE} type bridge stp_state 0 forward_delay 0 mcast_snooping 0",
+        # With an address of its own: else it takes one from its ports, another one with each port.
+        f"link add {BRIDGE} address {made_up_mac(lab.id, OPERATOR_NUMBER)} type bridge"
+        " stp_state 0 forward_delay 0 mcast_snooping 0",
         f"link set {BRIDGE} up",
         f"addr add {OPERATOR}/24 dev {BRIDGE}",
         f"addr add {OPERATOR6}/64 dev {BRIDGE} nodad",
@@ -114,8 +116,10 @@ def bridge_rules(partitions: Iterable[Iterable[str]], losses: Mapping[str, int])
         forward.append(f"iifname != {ports} oifname {ports} drop;")
         inward.append(f"iifname {ports} drop;")
         outward.append(f"oifname {ports} drop;")
+    # nft compares such a number with 0 to 99 only, so all is lost by two rules.
     lost = (
-        f'oifname "{name}" numgen random mod 100 < {percent} drop;'
+        f'oifname "{name}" numgen random mod 100 < {min(percent, 99)} drop;'
+        + (f' oifname "{name}" drop;' if percent > 99 else "")
         for name, percent in sorted(losses.items())
     )
     return _RULES.format(

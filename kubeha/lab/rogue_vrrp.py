@@ -54,24 +54,24 @@ def sender4(source: str) -> socket.socket:
     return raw
 
 
-def sender6() -> socket.socket:
-    """The same over IPv6, from the link-local address; the kernel makes the checksum."""
+def sender6(source: str) -> socket.socket:
+    """The same over IPv6, from a link-local address; the kernel makes the checksum."""
     raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, PROTOCOL)
+    index = socket.if_nametoindex(INTERFACE)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
-    index = struct.pack("@I", socket.if_nametoindex(INTERFACE))
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_CHECKSUM, 6)
+    raw.bind((source, 0, 0, index))
     return raw
 
 
-def speak(packet: bytes, interval: float, deadline: float, source: str, family: int) -> None:
-    """Send until the deadline; a moment without a usable address or link is no reason to end."""
-    raw = sender4(source) if family == 4 else sender6()
-    where = (GROUP4, 0) if family == 4 else (GROUP6, 0)
+def speak(raw: socket.socket, packet: bytes, group: str, interval: float, seconds: float) -> None:
+    """Send until the time is over; a moment without a link is no reason to end."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:
-            raw.sendto(packet, where)
+            raw.sendto(packet, (group, 0))
         except OSError as error:
             print(error, file=sys.stderr, flush=True)
         time.sleep(interval)
@@ -82,11 +82,11 @@ def main(arguments: list[str]) -> int:
     version, vrid, priority = map(int, arguments[2:5])
     source, vip = arguments[5:]
     packet = advertisement(version, vrid, priority, interval, vip)
-    family = ipaddress.ip_address(vip).version
-    if family == 4:
+    if ipaddress.ip_address(vip).version == 6:
+        speak(sender6(source), packet, GROUP6, interval, seconds)
+    else:
         header = pseudo_header(source, len(packet)) if version == 3 else b""
-        packet = with_checksum(packet, header)
-    speak(packet, interval, time.monotonic() + seconds, source, family)
+        speak(sender4(source), with_checksum(packet, header), GROUP4, interval, seconds)
     return 0
 
 

@@ -97,7 +97,7 @@ def boot(box: Box, cache: Path) -> None:
     command += [f"systemd.mask={unit}" for unit in MASKED]
     console = str(box.store / "console")
     run(
-        ["setsid", "--fork", "sh", "-c", DETACHED, str(box.running_group), console, *command],
+        ["sh", "-c", DETACHED, str(box.running_group), console, *command],
         env={
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",

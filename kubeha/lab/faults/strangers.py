@@ -12,6 +12,7 @@ from kubeha.lab.stranger import Stranger
 
 # Last bytes of the strangers' own addresses, between those of machines and clients.
 THIEF, ROGUE = 91, 92
+_ROGUE_LINK_LOCAL = f"fe80::{ROGUE}"
 _ROGUE_VIP = f"{PREFIX}.99"
 # A rogue whom everybody has forgotten ends by itself.
 _ROGUE_LIFETIME = 3600  # seconds
@@ -27,11 +28,13 @@ def _give_vip_back(lab: Lab) -> None:
 
 def _speak_vrrp(lab: Lab, settings: Settings) -> None:
     who = _rogue(lab)
-    stranger.bring(lab, who, _own_addresses(ROGUE))
+    # Over IPv6, VRRP comes from a link-local address (RFC 9568, 5.1.2.1).
+    source = _ROGUE_LINK_LOCAL if ":" in settings["vip"] else f"{PREFIX}.{ROGUE}"
+    stranger.bring(lab, who, [*_own_addresses(ROGUE), f"{_ROGUE_LINK_LOCAL}/64"])
     words = [str(_ROGUE_LIFETIME)]
     words += [settings[key] for key in ("interval", "version", "vrid", "priority")]
-    words += [f"{PREFIX}.{ROGUE}", settings["vip"]]
-    stranger.execute(lab, who, [sys.executable, "-I", "-S", rogue_vrrp.__file__, *words])
+    program = [sys.executable, "-I", "-S", rogue_vrrp.__file__, *words, source, settings["vip"]]
+    stranger.execute(lab, who, program)
 
 
 def _silence(lab: Lab) -> None:
