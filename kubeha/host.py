@@ -33,6 +33,8 @@ from kubeha.remote import (
     FileRemoval,
     FileState,
     FileWrite,
+    PassageAnswer,
+    PassageRequest,
     SampleRequest,
 )
 from kubeha.session import Become, OnEvent, Session
@@ -42,6 +44,8 @@ log = logging.getLogger(__name__)
 # What a request may take on top of the programs that it runs, in seconds.
 _OVERHEAD = 15.0
 _WRITE_TIME = 60.0
+# How long a node waits for the others before it sends its probes, in seconds.
+PASSAGE_BARRIER = 5.0
 # sshd allows 10 sessions on one connection (MaxSessions) and refuses the next.
 _SESSIONS = 8
 
@@ -166,6 +170,23 @@ class Host:
         if answer["left_out"]:
             log.warning("%s: %d VRRP frames too many", self.node.name, answer["left_out"])
         return parse_adverts(answer)
+
+    async def passage(
+        self, request: PassageRequest, on_ready: Callable[[], None], go: asyncio.Event
+    ) -> PassageAnswer:
+        """Ask for neighbours, connect, and exchange VRRP probes with other nodes.
+
+        `on_ready` is called when this node can receive; it sends when `go` is set.
+        """
+
+        def on_event(event: dict[str, Any]) -> None:
+            if event["event"] == "ready":
+                on_ready()
+
+        limit = 3 * request.timeout + PASSAGE_BARRIER
+        asked = asdict(request)
+        answer = await self._ask("passage", asked, timeout=limit, on_event=on_event, stop=go)
+        return PassageAnswer(**answer)
 
     async def sample(
         self,

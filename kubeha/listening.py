@@ -6,17 +6,22 @@ and node/passage.py, and for operators in docs/how-it-works.md.
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Mapping
 
+from kubeha import passages, paths
 from kubeha.errors import HostError
-from kubeha.facts import Advert, NodeFacts, Observed
+from kubeha.facts import Advert, NodeFacts, Observed, Unreachable, node_facts
 from kubeha.host import Host
 from kubeha.model import Cluster
+from kubeha.remote import Command, PassageAnswer, PassageRequest
+from kubeha.world import World
 
 log = logging.getLogger(__name__)
 
 # One whole interval of an advertiser that speaks every 3 s, and how late it may be.
 LISTENING = 3.3
+INTERFACES = {"addresses": Command(("ip", "-j", "address", "show"))}
 
 
 async def listen_for_adverts(
@@ -58,3 +63,45 @@ async def listen_for_vip(
         if (interface := named.get(name) or seen.interface_for(vip))
     ]
     return dict(await asyncio.gather(*asking))
+
+
+async def cross(cluster: Cluster, hosts: Mapping[str, Host]) -> Mapping[str, PassageAnswer | str]:
+    """What passes between the nodes, and who answers for their addresses; `passages` tells more.
+
+    A text instead of an answer says why there is none. Nobody sends before all can receive, or
+    have failed to.
+    """
+    world = await _preview(cluster, hosts)
+    asked = passages.requests(world, secrets.token_bytes(passages.RUN_BYTES))
+    go = asyncio.Event()
+    waiting = set(asked)
+
+    def arrive(name: str) -> None:
+        waiting.discard(name)
+        if not waiting:
+            go.set()
+
+    async def one(name: str, request: PassageRequest) -> tuple[str, PassageAnswer | str]:
+        try:
+            return name, await hosts[name].passage(request, lambda: arrive(name), go)
+        except HostError as error:
+            log.info("%s: %s", name, error)
+            return name, error.message
+        finally:
+            arrive(name)
+
+    return dict(await asyncio.gather(*(one(name, request) for name, request in asked.items())))
+
+
+async def _preview(cluster: Cluster, hosts: Mapping[str, Host]) -> World:
+    """Interfaces and VRIDs of all nodes: all that the questions depend on, and quick to have."""
+
+    async def see(name: str) -> Observed:
+        try:
+            seen = await hosts[name].collect(INTERFACES, (paths.KEEPALIVED_CONFIG,))
+        except HostError as error:
+            return Unreachable(name, error.message, error.hint)
+        return node_facts(name, seen)
+
+    seen = await asyncio.gather(*(see(name) for name in hosts))
+    return World(cluster, {facts.name: facts for facts in seen})

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubeha import kubeconfig, paths
+from kubeha import kubeconfig, passages, paths
 from kubeha.errors import HostError
 from kubeha.facts import (
     NodeFacts,
@@ -22,7 +22,7 @@ from kubeha.facts import (
     parse_fetched,
 )
 from kubeha.host import Host, connect
-from kubeha.listening import listen_for_adverts, listen_for_vip
+from kubeha.listening import cross, listen_for_adverts, listen_for_vip
 from kubeha.model import Cluster, IPAddress, Node
 from kubeha.remote import Command, Credentials
 from kubeha.world import (
@@ -224,12 +224,16 @@ async def survey(
     hosts = {name: host for name, host in fleet.hosts.items() if name in names}
     async with asyncio.TaskGroup() as tasks:
         hearing = tasks.create_task(listen_for_adverts(hosts)) if listen else None
+        crossing = tasks.create_task(cross(cluster, hosts)) if listen else None
         seen = await observe(cluster, fleet, full=full)
-        nodes = {name: facts for name, facts in seen.items() if name in names}
-        clients = {name: facts for name, facts in seen.items() if name not in names}
-        answers = await listen_for_vip(cluster, hosts, nodes) if ask_vip or listen else {}
-        world = World(cluster, nodes, clients, answers)
-    return replace(world, adverts=hearing.result()) if hearing else world
+    nodes = {name: facts for name, facts in seen.items() if name in names}
+    clients = {name: facts for name, facts in seen.items() if name not in names}
+    world = World(cluster, nodes, clients)
+    if hearing and crossing:
+        return replace(passages.merge(world, crossing.result()), adverts=hearing.result())
+    if ask_vip:
+        return replace(world, vip_answers=await listen_for_vip(cluster, hosts, nodes))
+    return world
 
 
 async def meet_strangers(cluster: Cluster, world: World, become_password: str | None) -> World:

@@ -3,7 +3,7 @@
 Pure data, so that facts and plans can speak of it. How it travels is the business of `host`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -167,3 +167,41 @@ class SampleRequest:
 
 
 Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A machine to send VRRP probes to; `mac` is its own, if that is known."""
+
+    number: int
+    address: str
+    interface: str
+    mac: str | None
+
+
+@dataclass(frozen=True)
+class PassageRequest:
+    """What one node asks and sends on the wire (node/passage.py).
+
+    `me`: its number and address; `ask_for`: interface -> addresses to ask for by ARP or NDP;
+    `targets`: name -> address and port to connect to; `mark`: 14 bytes in hex, in every probe;
+    `timeout`: seconds for each of the parts.
+    """
+
+    me: Mapping[str, Any]
+    peers: tuple[Peer, ...]
+    ask_for: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, tuple[str, int]]
+    vrid: int
+    mark: str
+    timeout: float = 0.9
+
+
+@dataclass(frozen=True)
+class PassageAnswer:
+    """What came of it: MACs by address, (outcome, words) by target, sizes by sender's number."""
+
+    neighbours: Mapping[str, Sequence[str]]
+    connections: Mapping[str, Sequence[str]]
+    arrived: Mapping[str, Sequence[str]]
+    sent: Mapping[str, Mapping[str, Any]]

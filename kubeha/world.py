@@ -37,8 +37,8 @@ class World:
 
     `adverts`: node -> VRRP heard there, None where nobody could listen; empty when nobody did.
     `passages`: (sender, receiver) -> whether protocol 112 passes. `connections`: (load balancer
-    node, control plane node) -> TCP to its API server. `neighbours`: node -> address of another
-    node -> MAC addresses that answer for it, as heard from the first.
+    node, control plane node) -> TCP to its API server. `neighbours`: node -> address of a node (its
+    own, too) or the VIP -> MAC addresses of machines that answer it for that.
 
     `before`: an earlier look, where the first one showed an election that had not settled.
     """
@@ -132,8 +132,10 @@ class World:
         """MAC addresses of a node, or those that answer for its address; empty if not known."""
         facts = self.nodes.get(node)
         if isinstance(facts, NodeFacts):
-            return frozenset(link.mac for link in facts.links or () if link.mac)
-        return frozenset(mac for heard in self.neighbours.values() for mac in heard.get(node, ()))
+            return frozenset(link.mac for link in facts.links or () if link.ethernet)
+        address = next((str(n.address) for n in self.cluster.nodes if n.name == node), "")
+        answers = (heard.get(address, ()) for heard in self.neighbours.values())
+        return frozenset(mac for macs in answers for mac in macs)
 
     def machine_with(self, mac: str) -> str | None:
         """The node whose interface has this MAC address, None if it is nobody's of ours."""

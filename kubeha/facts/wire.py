@@ -15,6 +15,9 @@ VRRP = 112  # IP protocol number
 MULTICAST = (IPv4Address("224.0.0.18"), IPv6Address("ff02::12"))
 ALL_HOPS = 255  # anything less has been through a router (RFC 9568, section 5.1.1.3)
 
+# What our own probes carry where an advertisement has its addresses (node/passage.py).
+PROBE_MARK = b"kubeha"
+
 _AUTHENTICATION_HEADER = 51
 _ADVERTISEMENT = 1
 _ETHERNET = 14
@@ -187,10 +190,14 @@ def checksum(data: bytes) -> int:
 
 
 def parse_adverts(answer: Mapping[str, object]) -> tuple[Advert, ...]:
-    """What node/listen.py has heard; what is no advertisement is left out."""
+    """What node/listen.py has heard, without what is no advertisement or is a probe of ours."""
     rows = answer.get("frames")
     found = (
         advert(str(row["interface"]), bytes.fromhex(row["frame"]), int(row["count"]))
         for row in (rows if isinstance(rows, list) else ())
     )
-    return tuple(each for each in found if each is not None)
+    return tuple(each for each in found if each is not None and not _is_probe(each))
+
+
+def _is_probe(one: Advert) -> bool:
+    return b"".join(each.packed for each in one.addresses).startswith(PROBE_MARK)

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from kubeha.node.collect import collect
 from kubeha.node.control_plane import control_plane
+from kubeha.node.machine import machine, package_source
 from kubeha.node.tls import client_context
 from kubeha.node.wire import Wire
 
@@ -32,6 +33,8 @@ def observe(
         looking = pool.submit(look, wire, asks)
         result = collect(wire, commands, files)
         result["answers"] = looking.result()
+    # Of the moment when this is sent: the operator compares it with his own.
+    result["clock"] = time.time()
     return result
 
 
@@ -240,4 +243,6 @@ KINDS = {
     "socket": ask_socket,
     "keepalived": keepalived_state,
     "control_plane": control_plane,
+    "machine": machine,
+    "package_source": package_source,
 }

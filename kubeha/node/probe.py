@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 import time
-from typing import Callable, List, Optional, Set
+from typing import Callable, Container, Dict, List, Optional, Set, Tuple
 
 from kubeha.node.wire import Refused, Wire
 
@@ -24,6 +24,10 @@ _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 135, 136
 _SOURCE_ADDRESS, _TARGET_ADDRESS = 1, 2
 _ALL_HOPS = 255  # RFC 4861 section 7.1: anything less has been through a router.
 
+Wanted = Dict[bytes, str]  # packed address -> as it was asked for
+Answer = Tuple[bytes, bytes]  # packed address, MAC
+Found = Dict[bytes, Set[str]]
+
 
 def probe(
     wire: Wire, interface: str, address: str, count: int, timeout: float, sender: Optional[str]
@@ -33,62 +37,81 @@ def probe(
     `count` questions, spread over `timeout` seconds. `sender` is the IPv4 address to ask as;
     without one the question is a probe from 0.0.0.0, which changes nobody's ARP cache (RFC 5227).
     """
+    return ask(wire, interface, [address], count, timeout, sender)[address]
+
+
+def ask(
+    wire: Wire,
+    interface: str,
+    addresses: List[str],
+    count: int,
+    timeout: float,
+    sender: Optional[str] = None,
+) -> Dict[str, List[str]]:
+    """The same for many addresses of one family at once: address -> MAC addresses."""
+    family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
+    wanted = {socket.inet_pton(family, address): address for address in addresses}
     try:
-        if ":" in address:
-            found = _neighbours(wire, interface, address, count, timeout)
+        if family == socket.AF_INET6:
+            found = _neighbours(wire, interface, wanted, count, timeout)
         else:
-            found = _arp(wire, interface, address, count, timeout, sender or "0.0.0.0")
+            found = _arp(wire, interface, wanted, count, timeout, sender or "0.0.0.0")
     except OSError as error:
         raise Refused("probe", "%s: %s" % (interface, error.strerror or error)) from error
-    return sorted(found)
+    return {name: sorted(found.get(address, ())) for address, name in wanted.items()}
 
 
 def _arp(
-    wire: Wire, interface: str, address: str, count: int, timeout: float, sender: str
-) -> Set[str]:
-    wanted = socket.inet_aton(address)
+    wire: Wire, interface: str, wanted: Wanted, count: int, timeout: float, sender: str
+) -> Found:
     kind = socket.htons(_ETHERTYPE_ARP)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, kind) as asking:
         asking.bind((interface, _ETHERTYPE_ARP))
         mine = asking.getsockname()[4]
         if len(mine) != _ETH_ALEN:
             raise Refused("probe", "%s: not an Ethernet interface" % interface)
-        body = _ARP.pack(
-            1, 0x0800, 6, 4, _ARP_REQUEST, mine, socket.inet_aton(sender), b"\0" * 6, wanted
-        )
-        frame = _BROADCAST + mine + struct.pack("!H", _ETHERTYPE_ARP) + body
-        return _ask(
-            wire, asking, lambda: asking.send(frame),
-            lambda data: arp_answer(data, wanted), count, timeout,
-        )  # fmt: skip
+        head = _BROADCAST + mine + struct.pack("!H", _ETHERTYPE_ARP)
+
+        def send() -> None:
+            for address in wanted:
+                asking.send(head + arp_question(mine, sender, address))
+
+        return _ask(wire, asking, send, lambda data: arp_answer(data, wanted), count, timeout)
 
 
-def arp_answer(frame: bytes, wanted: bytes) -> Optional[bytes]:
-    """The sender's MAC if an Ethernet frame is an ARP reply for the wanted address."""
+def arp_question(mac: bytes, sender: str, wanted: bytes) -> bytes:
+    """An ARP request; from 0.0.0.0 it is a probe."""
+    known = socket.inet_aton(sender)
+    return _ARP.pack(1, 0x0800, 6, 4, _ARP_REQUEST, mac, known, b"\0" * 6, wanted)
+
+
+def arp_answer(frame: bytes, wanted: Container[bytes]) -> Optional[Answer]:
+    """Address and MAC of the sender if an Ethernet frame is an ARP reply for a wanted address."""
     if len(frame) < 14 + _ARP.size:
         return None
     fields = _ARP.unpack_from(frame, 14)
     hardware, protocol, _, _, operation, mac, sender = fields[:7]
-    if (hardware, protocol, operation, sender) != (1, 0x0800, _ARP_REPLY, wanted):
+    if (hardware, protocol, operation) != (1, 0x0800, _ARP_REPLY) or sender not in wanted:
         return None
-    return bytes(mac)
+    return sender, bytes(mac)
 
 
-def _neighbours(wire: Wire, interface: str, address: str, count: int, timeout: float) -> Set[str]:
-    wanted = socket.inet_pton(socket.AF_INET6, address)
+def _neighbours(wire: Wire, interface: str, wanted: Wanted, count: int, timeout: float) -> Found:
     index = socket.if_nametoindex(interface)
-    everybody = b"\xff\x02" + b"\0" * 9 + b"\x01\xff" + wanted[13:]
-    group = socket.inet_ntop(socket.AF_INET6, everybody)
-    question = solicitation(wanted, _mac_of(interface))
+    mac = _mac_of(interface)
     with socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6) as asking:
         asking.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode() + b"\0")
         asking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, _ALL_HOPS)
         asking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, _ALL_HOPS)
         asking.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
-        return _ask(
-            wire, asking, lambda: asking.sendto(question, (group, 0, 0, index)),
-            lambda data: neighbour_answer(data, wanted), count, timeout,
-        )  # fmt: skip
+
+        def send() -> None:
+            for address in wanted:
+                group = b"\xff\x02" + b"\0" * 9 + b"\x01\xff" + address[13:]
+                to = (socket.inet_ntop(socket.AF_INET6, group), 0, 0, index)
+                asking.sendto(solicitation(address, mac), to)
+
+        return _ask(wire, asking, send, lambda data: neighbour_answer(data, wanted), count, timeout)
 
 
 def solicitation(wanted: bytes, mac: bytes) -> bytes:
@@ -97,14 +120,14 @@ def solicitation(wanted: bytes, mac: bytes) -> bytes:
     return head + wanted + struct.pack("!BB", _SOURCE_ADDRESS, 1) + mac
 
 
-def neighbour_answer(data: bytes, wanted: bytes) -> Optional[bytes]:
-    """The MAC that a neighbour advertisement for the wanted address gives."""
-    if len(data) < 24 or data[0] != _NEIGHBOUR_ADVERTISEMENT or data[8:24] != wanted:
+def neighbour_answer(data: bytes, wanted: Container[bytes]) -> Optional[Answer]:
+    """A wanted address and the MAC that a neighbour advertisement gives for it."""
+    if len(data) < 24 or data[0] != _NEIGHBOUR_ADVERTISEMENT or data[8:24] not in wanted:
         return None
     options = data[24:]
     while len(options) >= 8 and options[1]:
         if options[0] == _TARGET_ADDRESS:
-            return options[2:8]
+            return data[8:24], options[2:8]
         options = options[options[1] * 8 :]
     return None
 
@@ -112,13 +135,13 @@ def neighbour_answer(data: bytes, wanted: bytes) -> Optional[bytes]:
 def _ask(
     wire: Wire,
     asking: socket.socket,
-    send: Callable[[], int],
-    answer: Callable[[bytes], Optional[bytes]],
+    send: Callable[[], None],
+    answer: Callable[[bytes], Optional[Answer]],
     count: int,
     timeout: float,
-) -> Set[str]:
+) -> Found:
     """Ask `count` times and gather the answers until `timeout` seconds are over."""
-    found = set()  # type: Set[str]
+    found = {}  # type: Found
     begin = time.monotonic()
     questions = [begin + timeout * number / count for number in range(count)]
     while not wire.gone.is_set():
@@ -134,9 +157,10 @@ def _ask(
             # A packet socket also sees what this machine sends: its own replies to others.
             if asking.family == socket.AF_PACKET and source[2] == _OUTGOING:
                 continue
-            mac = answer(data)
-            if mac is not None:
-                found.add(":".join("%02x" % byte for byte in mac))
+            heard = answer(data)
+            if heard is not None:
+                mac = ":".join("%02x" % byte for byte in heard[1])
+                found.setdefault(heard[0], set()).add(mac)
     return found
 
 

@@ -16,12 +16,13 @@ from kubeha.node.wire import Refused, Wire
 # Operation -> the modules it needs, in the order of their imports; the last one has `OPERATION`s.
 OPERATIONS = {
     "collect": ("process", "collect"),
-    "observe": ("process", "collect", "tls", "etcd", "control_plane", "look"),
+    "observe": ("process", "collect", "tls", "etcd", "control_plane", "machine", "look"),
     "run": ("process", "run"),
     "write": ("files",),
     "remove": ("files",),
     "probe": ("probe",),
     "listen": ("listen",),
+    "passage": ("probe", "connect", "passage"),
     "sample": ("http", "tls", "sample"),
 }
 
