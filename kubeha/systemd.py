@@ -15,11 +15,16 @@ DESCRIPTORS_BESIDE_CONNECTIONS = 1000
 INOTIFY_LIMIT = "/proc/sys/fs/inotify/max_user_instances"
 
 
+def descriptors(cluster: Cluster) -> int:
+    """How many files HAProxy's unit lets it open (LimitNOFILE)."""
+    return 2 * cluster.haproxy.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS
+
+
 def render_haproxy_drop_in(cluster: Cluster) -> str:
     """What haproxy.service gets on top of the package's unit."""
     return fill(
         "haproxy-drop-in.conf.j2",
-        nofile=2 * cluster.haproxy.max_connections + DESCRIPTORS_BESIDE_CONNECTIONS,
+        nofile=descriptors(cluster),
         tmpfiles=paths.TMPFILES,
         haproxy_file=paths.HAPROXY_FILE,
         state_file=paths.SERVER_STATE_FILE,
