@@ -11,7 +11,8 @@ from kubeha.grammar.keepalived import Parsed, Statement
 from kubeha.grammar.virtual_router import VirtualRouter, virtual_routers
 from kubeha.lint import FileFinding, at
 
-Version = tuple[int, int, int]
+# As far as it is known: (2, 2, 7) or (2, 2).
+Version = tuple[int, ...]
 _PASSWORD = re.compile(r"(auth_pass\s+)\S.*", re.DOTALL)
 
 

@@ -11,6 +11,7 @@ from kubeha.grammar.keepalived_lines import Read
 from kubeha.grammar.virtual_router import virtual_routers
 from kubeha.lint import FileFinding, fleet, haproxy, pair
 from kubeha.lint.haproxy_subject import Subject, subject
+from kubeha.lint.keepalived import lint_keepalived, views
 from kubeha.lint.sources import Grammar, NodeFiles, Source, by_node, created
 
 
@@ -43,6 +44,7 @@ def judge(
             found += haproxy.judge(read_haproxy)
         if parsed is not None and read_haproxy is not None:
             found += pair.judge(pair.Pair(read_haproxy, parsed, _scripts(files)))
+    found += lint_keepalived(_views(nodes, read), known.keepalived)
     if len(nodes) > 1:
         found += fleet.judge(keepaliveds, subjects)
     return tuple(replace(each, node=each.node or _node(nodes, each.file)) for each in found)
@@ -66,6 +68,12 @@ def _read(
         created=created(files.others),
         own=own,
     )
+
+
+def _views(nodes: Sequence[NodeFiles], read: Read | None) -> list[Parsed]:
+    """Every keepalived.conf, once for each machine that conditions in it name."""
+    given = [files.keepalived for files in nodes if files.keepalived is not None]
+    return [view for each in given for view in views(each.name, each.text, read)]
 
 
 def _own(parsed: Parsed) -> frozenset[Ip] | None:
