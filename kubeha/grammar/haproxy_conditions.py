@@ -114,6 +114,8 @@ def _bare(argument: str) -> str:
 
 
 def _defined(arguments: Sequence[str], known: Known) -> bool | None:
+    if not arguments[0]:
+        return False
     return True if arguments[0] in (known.environment or {}) else None
 
 

@@ -12,7 +12,7 @@ MOST_WORDS = 64  # MAX_LINE_ARGS in HAProxy's src/cfgparse.c
 _SPACE = frozenset(" \t\n\v\f\r")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _ESCAPED = {
-    **{char: char for char in " \\#'\"$"},
+    **{char: char for char in " \\#'\""},
     "t": "\t",
     "n": "\n",
     "r": "\r",
@@ -100,6 +100,9 @@ def _escape(line: _Line) -> None:
             raise WordError(f"\\x{digits}: two hexadecimal digits have to follow \\x")
         line.put(chr(int(digits, 16)))
         line.at += 4
+    elif after == "$" and line.quote == '"':
+        line.put("$")
+        line.at += 2
     elif after in _ESCAPED:
         line.put(_ESCAPED[after])
         line.at += 2
