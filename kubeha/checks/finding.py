@@ -298,7 +298,6 @@ SCRIPT_ELSEWHERE = _kind("KH781", _E, "keepalived checks a port on which HAProxy
 VIP_NOT_BOUND = _kind("KH782", _E, "HAProxy does not listen on the VIP")
 BIND_NEEDS_VIP = _kind("KH783", _W, "HAProxy starts only where the VIP is")
 VIP_AS_SERVER = _kind("KH784", _E, "the VIP is one of its own servers")
-HAPROXY_UNWATCHED = _kind("KH785", _W, "keepalived does not notice when HAProxy dies")
 SERVERS_DIFFER = _kind("KH786", _W, "the nodes send clients to different API servers")
 PORTS_DIFFER = _kind("KH787", _E, "the endpoint's port differs between the nodes")
 FILES_VERSION = _kind("KH788", _E, "the nodes' files speak different versions of VRRP")

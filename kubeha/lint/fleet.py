@@ -26,7 +26,7 @@ KINDS: Mapping[Aspect, Kind] = {
 def judge(
     keepalived: Mapping[str, Parsed], haproxy: Mapping[str, Subject]
 ) -> tuple[FileFinding, ...]:
-    """Every finding on the nodes' files against each other; by node."""
+    """Every finding on the nodes' files against each other, by node; none for one node."""
     return (*virtual_router_findings(keepalived), *endpoint_findings(haproxy))
 
 

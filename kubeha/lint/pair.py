@@ -161,23 +161,4 @@ def vip_as_server(pair: Pair) -> Iterator[FileFinding]:
             )
 
 
-def unwatched(pair: Pair) -> Iterator[FileFinding]:
-    """KH785: the VIP stays on a node whose HAProxy is dead."""
-    for router in pair.routers:
-        if router.vips and not any(
-            track.kind in ("script", "process", "file") for track in router.tracks
-        ):
-            yield at(
-                kinds.HAPROXY_UNWATCHED,
-                router.place.file,
-                router.place.line,
-                f"vrrp_instance {router.instance} tracks nothing: when HAProxy dies, the VIP stays "
-                f"and nobody answers on it",
-                "define a vrrp_script that asks HAProxy, and name it in track_script { } of the "
-                "instance",
-                router.statement.text,
-                pair.haproxy.node,
-            )
-
-
-RULES = (script_elsewhere, vip_not_bound, bind_needs_vip, vip_as_server, unwatched)
+RULES = (script_elsewhere, vip_not_bound, bind_needs_vip, vip_as_server)
