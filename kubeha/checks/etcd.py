@@ -177,26 +177,30 @@ def _alarms(members: Members) -> Iterator[Finding]:
 
 def _one_for_all(world: World, views: dict[str, Etcd], members: Members) -> Iterator[Finding]:
     """Several members, but every API server knows the same one alone."""
-    known = {name: {_resolved(name, url) for url in view.endpoints} for name, view in views.items()}
+    known = {
+        name: {_machine(world, name, url) for url in view.endpoints} for name, view in views.items()
+    }
     everybody = set().union(*known.values())
     if len(known) > 1 and len(everybody) == 1 and len(members.voters) > 1:
-        (host,) = everybody
+        (machine,) = everybody
         yield kinds.ONE_ETCD.at(
             "",
-            f"all API servers use the etcd member at {host} alone: its loss stops every one",
+            f"all API servers use the etcd member on {machine} alone: its loss stops every one",
             "give each API server its own machine's member, or all of them, in --etcd-servers",
             "; ".join(f"{name}: {', '.join(view.endpoints)}" for name, view in views.items()),
         )
 
 
-def _resolved(node: str, url: str) -> str:
-    """The host of an etcd URL; loopback stands for the node's own."""
+def _machine(world: World, node: str, url: str) -> str:
+    """The machine of an etcd URL that an API server on `node` uses: a node's name, or an address."""
     host = _host(url)
     try:
         loopback = ip_address(host).is_loopback
     except ValueError:
         loopback = host == "localhost"
-    return node if loopback else host
+    if loopback:
+        return node
+    return next((one.name for one in world.cluster.nodes if str(one.address) == host), host)
 
 
 def _node(world: World, member: EtcdMember) -> str:
