@@ -192,7 +192,7 @@ def _one_for_all(world: World, views: dict[str, Etcd], members: Members) -> Iter
 
 
 def _machine(world: World, node: str, url: str) -> str:
-    """The machine of an etcd URL that an API server on `node` uses: a node's name, or an address."""
+    """Where the member of an API server on `node` is: a node of the cluster file, or an address."""
     host = _host(url)
     try:
         loopback = ip_address(host).is_loopback
