@@ -6,7 +6,7 @@ drop: kube-proxy's, Calico's and Docker's rules, with their marks and sets, neve
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
@@ -144,13 +144,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Drop:
-    """The end of a packet: in which chain, and by which rule (or by the chain's policy)."""
+    """The end of a packet: in which chain, and by which rule (or by the chain's policy).
+
+    `base`: the chain by which it came in. `by_ufw`: the table's rules are ufw's.
+    """
 
     program: str
     family: str
     table: str
     chain: str
     rule: str
+    base: str = ""
     by_ufw: bool = False
 
     def __str__(self) -> str:
@@ -174,7 +178,7 @@ def dropped(tables: tuple[Table, ...], packet: Packet) -> Drop | None:
                 ends = _Walk(table, packet).base(chain)
                 drops = [end for end in ends if isinstance(end, Drop)]
                 if drops and len(drops) == len(ends):
-                    return drops[-1]
+                    return replace(drops[-1], base=chain.name)
     return None
 
 
@@ -239,4 +243,4 @@ class _Walk:
     def _drop(self, chain: str, text: str) -> Drop:
         table = self.table
         by_ufw = any(name.startswith(("ufw-", "ufw6-")) for name in table.chains)
-        return Drop(table.program, table.family, table.name, chain, text, by_ufw)
+        return Drop(table.program, table.family, table.name, chain, text, by_ufw=by_ufw)
