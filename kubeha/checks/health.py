@@ -6,17 +6,35 @@ The checks of a running endpoint, in the order in which they are told.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kubeha import keepalived, paths
-from kubeha.checks import certificates, control_plane, etcd, holder, preflight, serving
+from kubeha.checks import (
+    automation,
+    certificates,
+    control_plane,
+    diagnosis,
+    etcd,
+    firewall,
+    holder,
+    kernel,
+    network,
+    passage,
+    preflight,
+    rivals,
+    serving,
+    software,
+    wire,
+)
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding
 from kubeha.checks.serving import alive
 from kubeha.facts import NodeFacts
+from kubeha.model import IPAddress
 from kubeha.world import API_READYZ, World
 
 
 def enough_left(world: World) -> Iterator[Finding]:
     """Highly available is what survives the next loss."""
-    able = [facts.name for facts in world.load_balancers if can_take_the_vip(facts)]
+    vip = world.cluster.endpoint.vip
+    able = [facts.name for facts in world.load_balancers if can_take_the_vip(facts, vip)]
     if world.holders and len(able) < 2 <= len(world.cluster.load_balancer_nodes):
         yield kinds.FEW_BALANCERS.at(
             "",
@@ -33,9 +51,9 @@ def enough_left(world: World) -> Iterator[Finding]:
         )
 
 
-def can_take_the_vip(facts: NodeFacts) -> bool:
+def can_take_the_vip(facts: NodeFacts, vip: IPAddress) -> bool:
     """HAProxy answers, keepalived takes part, and nobody has drained the node."""
-    said = keepalived.parse_state(facts.keepalived_json or "")
+    said = keepalived.parse_state(facts.keepalived_json or "", vip)
     taking_part = said is not None and said.state in ("MASTER", "BACKUP")
     return taking_part and facts.haproxy_info is not None and not facts.drained
 
@@ -46,6 +64,14 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     holder.one_holder,
     enough_left,
     holder.on_the_wire,
+    network.vip_taken,
+    diagnosis.disagreements,
+    diagnosis.not_loaded,
+    diagnosis.not_configured,
+    network.shared_segment,
+    diagnosis.stranger,
+    diagnosis.deaf,
+    diagnosis.flapping,
     holder.services,
     holder.vrrp_state,
     serving.haproxy_servers,
@@ -57,6 +83,30 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
 # What needs credentials, or asks for more than a glance.
 THOROUGH = (
     *CHECKS,
+    network.address_taken,
+    wire.vrid_fought_over,
+    wire.vip_advertised,
+    wire.not_listened,
+    passage.vrrp_blocked,
+    passage.large_lost,
+    passage.mtu_differs,
+    passage.api_blocked,
+    passage.untried,
+    firewall.endpoint_port,
+    firewall.api_port,
+    firewall.vrrp,
+    kernel.reverse_path,
+    kernel.muted_vip,
+    kernel.file_descriptors,
+    kernel.real_time,
+    kernel.inotify,
+    rivals.api_port_taken,
+    rivals.other_managers,
+    rivals.fixed_vip,
+    rivals.second_keepalived,
+    software.selinux,
+    automation.unattended_upgrades,
+    automation.needrestart,
     serving.authenticated_read,
     serving.leases,
     control_plane.api_server_flags,

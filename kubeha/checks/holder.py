@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 from kubeha import keepalived
 from kubeha.checks import finding as kinds
+from kubeha.checks.diagnosis import because
 from kubeha.checks.finding import Finding
+from kubeha.checks.members import Member, members
 from kubeha.world import World
 
 UNITS = {
@@ -21,15 +23,17 @@ def one_holder(world: World) -> Iterator[Finding]:
         yield kinds.TWO_HOLDERS.at(
             "",
             f"{vip} is on {len(holders)} nodes at once: {', '.join(holders)}",
-            "see that protocol 112 passes between them in both directions; until then stop"
-            f" keepalived on all but one: systemctl stop keepalived (on {holders[-1]})",
+            (because(world) or "see that protocol 112 passes between them in both directions")
+            + f"; until then stop keepalived on all but one: systemctl stop keepalived (on"
+            f" {holders[-1]})",
             ", ".join(f"{name}: {vip}" for name in holders),
         )
     elif not holders and not (lost := blind(world)):
         yield kinds.NO_HOLDER.at(
             "",
             f"{vip} is on no load balancer node",
-            "see why with: journalctl -u keepalived -u haproxy -n 50 (on each node)",
+            because(world)
+            or "see why with: journalctl -u keepalived -u haproxy -n 50 (on each node)",
         )
     elif not holders:
         yield kinds.NO_HOLDER.at(
@@ -57,24 +61,15 @@ def unread_interfaces(world: World) -> Iterator[Finding]:
 
 
 def on_the_wire(world: World) -> Iterator[Finding]:
-    """Other machines get an answer for the VIP, and only one."""
+    """Other machines get an answer for the VIP; whose it is, is judged elsewhere."""
     vip = world.cluster.endpoint.vip
-    heard = world.heard()
     asked = [node for node, macs in world.vip_answers.items() if macs is not None]
-    evidence = "; ".join(f"{mac} heard by {', '.join(nodes)}" for mac, nodes in heard.items())
-    if asked and not heard and world.holders:
+    if asked and not world.heard() and world.holders:
         yield kinds.VIP_UNANSWERED.at(
             world.holders[0],
             f"{vip} is on the interface of {world.holders[0]} but answers no ARP or NDP",
             "look for arp_ignore, a filter or a link that is down on this node",
             f"asked from {', '.join(asked)}",
-        )
-    if len(heard) > 1:
-        yield kinds.VIP_TAKEN.at(
-            "",
-            f"{vip} is answered by {len(heard)} machines",
-            "find the machine with the other MAC address and take the VIP away from it",
-            evidence,
         )
 
 
@@ -99,29 +94,33 @@ def services(world: World) -> Iterator[Finding]:
 
 def vrrp_state(world: World) -> Iterator[Finding]:
     """keepalived's own word against the interface."""
-    for facts in world.load_balancers:
-        said = keepalived.parse_state(facts.keepalived_json or "")
-        holds = facts.holds(world.cluster.endpoint.vip)
-        unit = facts.units.get("keepalived.service")
-        if said is None and unit is not None and unit.active:
+    for member in members(world):
+        if keepalived.parse_states(member.facts.keepalived_json or "") is None:
             yield kinds.SILENT.at(
-                facts.name,
+                member.name,
                 "keepalived runs but does not write its state when asked by signal",
                 "if it hangs: systemctl restart keepalived; a build without JSON cannot answer"
                 " (keepalived -v | grep JSON)",
             )
-        if said is None or holds is None:
-            continue
-        if said.state == "FAULT":
+        if member.running is not None and member.running.state == "FAULT":
             yield kinds.FAULT.at(
-                facts.name,
+                member.name,
                 "keepalived is in FAULT: this node does not take part in the election",
                 "see that HAProxy runs there and the interface is up: systemctl status haproxy",
             )
-        if (said.state == "MASTER") != holds:
-            seen = "is" if holds else "is not"
-            yield kinds.STATE_MISMATCH.at(
-                facts.name,
-                f"keepalived says {said.state}, but the VIP {seen} on the interface",
-                "systemctl restart keepalived; then look for refused addresses in its journal",
-            )
+        yield from _word_and_deed(world, member)
+
+
+def _word_and_deed(world: World, member: Member) -> Iterator[Finding]:
+    """MASTER with the VIP, or neither; where the VIP is keepalived's business at all."""
+    vip = world.cluster.endpoint.vip
+    said, holds = member.running, member.facts.holds(vip)
+    if said is None or holds is None or (said.vips and vip not in said.vips):
+        return
+    if (said.state == "MASTER") != holds:
+        seen = "is" if holds else "is not"
+        yield kinds.STATE_MISMATCH.at(
+            member.name,
+            f"keepalived says {said.state}, but the VIP {seen} on the interface",
+            "systemctl restart keepalived; then look for refused addresses in its journal",
+        )

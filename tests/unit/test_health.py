@@ -220,7 +220,8 @@ def test_a_dead_control_plane_is_not_taken_for_a_young_one() -> None:
 def test_a_stranger_beside_the_holder_on_the_wire() -> None:
     heard = {"m2": ("02:00:00:00:00:01",), "m3": ("02:00:00:00:00:01", "02:00:00:00:00:99")}
     finding = only(health(World(OF, healthy(), vip_answers=heard)))
-    assert finding.code == "KH301" and "02:00:00:00:00:99 heard by m3" in finding.evidence
+    assert finding.code == "KH301" and "02:00:00:00:00:99" in finding.message
+    assert finding.evidence == "it answered m3"
 
 
 def test_a_vip_that_is_on_the_interface_but_not_on_the_wire() -> None:

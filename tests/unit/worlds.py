@@ -3,11 +3,11 @@
 import hashlib
 import json
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 from kubeha import paths
 from kubeha.desired import DesiredFile, DesiredNode
-from kubeha.facts import Fetched, InterfaceAddress, Listener, NodeFacts, Os, Unit
+from kubeha.facts import Fetched, InterfaceAddress, Link, Listener, NodeFacts, Os, Unit
 from kubeha.model import Cluster, Endpoint, Node
 from kubeha.plan import applied_file
 from kubeha.remote import FileState
@@ -73,6 +73,17 @@ def addresses(address: str, *more: str) -> tuple[InterfaceAddress, ...]:
     return (own, *(InterfaceAddress("eth0", ip_interface(each)) for each in more))
 
 
+def mac(address: str, card: int = 0) -> str:
+    """02:00:00:00:00:01 for 198.51.100.11, and so on; `card`: a second one of the same machine."""
+    return f"02:00:00:00:{card:02x}:{ip_address(address).packed[-1] - 10:02x}"
+
+
+def links(address: str, mtu: int = 1500) -> tuple[Link, ...]:
+    """lo and eth0 of a machine."""
+    loopback = Link("lo", "00:00:00:00:00:00", 65536, up=True, ethernet=False)
+    return (loopback, Link("eth0", mac(address), mtu, up=True, ethernet=True))
+
+
 def bare(name: str, address: str) -> NodeFacts:
     """A fresh Debian machine, without keepalived, HAProxy or Kubernetes."""
     return NodeFacts(
@@ -86,6 +97,8 @@ def bare(name: str, address: str) -> NodeFacts:
         files={path: missing(path) for path in (*paths.WRITTEN, paths.APPLIED)},
         conffiles={},
         free_bytes={"/": 10**10},
+        links=links(address),
+        clock_offset=0.0,
     )
 
 
