@@ -22,7 +22,7 @@ from kubeha.report import status_json
 from kubeha.world import World
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/findings/*.md")])
 GENERATED = [page for page in PAGES if "[[[cog" in page.read_text()]
 PICTURES = sorted(ROOT.glob("docs/images/*.svg"))
 sys.path.insert(0, str(ROOT / "scripts"))

@@ -300,3 +300,18 @@ def test_two_clusters_in_one_file() -> None:
     found = only(preflight(world(m2=other)))
     assert found.code == "KH608"
     assert "m1, m2" in found.message
+
+
+@pytest.mark.provokes("KH101")
+def test_a_cluster_file_with_one_machine_is_no_high_availability() -> None:
+    of = cluster(1)
+    found = preflight(World(of, {"m1": with_file(bare("m1", "198.51.100.11"), ca())}))
+    assert [(each.code, each.severity) for each in found] == [("KH101", Severity.WARNING)] * 2
+    assert found[0].message.startswith("only one load balancer node, m1: when it fails, nothing")
+    assert found[1].message.startswith("only one control plane node, m1: when it fails, the")
+    two = cluster(2)
+    nodes = {node.name: bare(node.name, str(node.address)) for node in two.control_plane}
+    nodes["m1"] = with_file(nodes["m1"], ca())
+    assert preflight(World(two, nodes)) == ()
+    several = cluster(2, load_balancers=(two.control_plane[0],))
+    assert [each.code for each in preflight(World(several, nodes))] == ["KH101"]
