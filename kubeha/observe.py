@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubeha import kubeconfig, passages, paths
+from kubeha.checks.diagnosis import unsettled
 from kubeha.errors import HostError
 from kubeha.facts import (
     NodeFacts,
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 FETCH_TIMEOUT = 3.0
 ETCD_TIMEOUT = 2.0
+# Longer than two nodes have the VIP at once in any handover (docs/how-it-works.md), in seconds.
+SETTLING = 0.7
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,InvocationID"
 PACKAGE_LINE = "${Package}\t${Version}\t${db:Status-Abbrev}\n"
 
@@ -51,6 +54,9 @@ QUICK = {
     "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE, "haproxy", "keepalived")),
     **journal.COMMANDS,
 }
+# What tells who holds the VIP, and why.
+ELECTION = {name: QUICK[name] for name in ("addresses", "units", *journal.COMMANDS)}
+KEEPALIVED_STATE = {"keepalived": {"state": {"timeout": 2.0}}}
 FULL = {
     **QUICK,
     "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE)),
@@ -143,7 +149,7 @@ def questions(cluster: Cluster, node: Node) -> dict[str, dict[str, Any]]:
             "stat": {"path": paths.ADMIN_SOCKET, "line": "show stat", "timeout": 2.0},
             "info": {"path": paths.ADMIN_SOCKET, "line": "show info", "timeout": 2.0},
         }
-        asks["keepalived"] = {"state": {"timeout": 2.0}}
+        asks |= KEEPALIVED_STATE
     if node.name in {each.name for each in cluster.control_plane}:
         asks["fetch"].update(api_questions(cluster, node))
     return asks
@@ -195,21 +201,25 @@ async def glance(
     `timeout`: what a node may take to accept the connection, in seconds.
     """
 
-    async def see(node: Node) -> Observed:
-        try:
-            opening = connect(cluster, node, become_password=become_password, timeout=timeout)
-            async with opening as host:
-                return await look(cluster, host, full=False)
-        except HostError as error:
-            return Unreachable(node.name, error.message, error.hint)
+    everybody = (*cluster.nodes, *cluster.clients)
+    async with AsyncExitStack() as stack:
 
-    nodes, clients = cluster.nodes, cluster.clients
-    seen = await asyncio.gather(*(see(node) for node in (*nodes, *clients)))
-    return World(
-        cluster,
-        {facts.name: facts for facts in seen[: len(nodes)]},
-        {facts.name: facts for facts in seen[len(nodes) :]},
-    )
+        async def see(node: Node) -> tuple[Host | None, Observed]:
+            try:
+                opening = connect(cluster, node, become_password=become_password, timeout=timeout)
+                host = await stack.enter_async_context(opening)
+                return host, await look(cluster, host, full=False)
+            except HostError as error:
+                return None, Unreachable(node.name, error.message, error.hint)
+
+        seen = await asyncio.gather(*(see(node) for node in everybody))
+        facts = {one.name: one for _, one in seen}
+        world = World(
+            cluster,
+            {node.name: facts[node.name] for node in cluster.nodes},
+            {node.name: facts[node.name] for node in cluster.clients},
+        )
+        return await look_again(world, {host.node.name: host for host, _ in seen if host})
 
 
 async def survey(
@@ -228,12 +238,43 @@ async def survey(
         seen = await observe(cluster, fleet, full=full)
     nodes = {name: facts for name, facts in seen.items() if name in names}
     clients = {name: facts for name, facts in seen.items() if name not in names}
-    world = World(cluster, nodes, clients)
+    world = await look_again(World(cluster, nodes, clients), hosts)
     if hearing and crossing:
         return replace(passages.merge(world, crossing.result()), adverts=hearing.result())
     if ask_vip:
         return replace(world, vip_answers=await listen_for_vip(cluster, hosts, nodes))
     return world
+
+
+async def look_again(world: World, hosts: Mapping[str, Host]) -> World:
+    """The same world with a second look at who holds the VIP, if the first may be a handover's."""
+    if not unsettled(world):
+        return world
+    await asyncio.sleep(SETTLING)
+
+    async def see(facts: NodeFacts) -> Observed:
+        try:
+            seen = await hosts[facts.name].observe(ELECTION, (), KEEPALIVED_STATE)
+        except HostError as error:
+            return Unreachable(facts.name, error.message, error.hint)
+        return renewed(facts, node_facts(facts.name, seen))
+
+    again = await asyncio.gather(*(see(f) for f in world.load_balancers if f.name in hosts))
+    nodes = {**world.nodes, **{facts.name: facts for facts in again}}
+    return replace(world, nodes=nodes, before=world)
+
+
+def renewed(old: NodeFacts, new: NodeFacts) -> NodeFacts:
+    """All of the first look, but for what tells of the election."""
+    return replace(
+        old,
+        addresses=new.addresses,
+        units=new.units,
+        keepalived_json=new.keepalived_json,
+        keepalived_journal=new.keepalived_journal,
+        clock=new.clock,
+        clock_offset=new.clock_offset,
+    )
 
 
 async def meet_strangers(cluster: Cluster, world: World, become_password: str | None) -> World:

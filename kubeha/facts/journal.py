@@ -105,7 +105,7 @@ _PATTERNS: tuple[tuple[Said, str], ...] = (
     (Said.VERSION, rf"(?:wrong|invalid) (?:VRRP )?version{_FROM}\. "),
     (Said.INTERVAL, r"adverti[sz]e?ment interval mismatch"),
     (Said.AUTHENTICATION, r"received an invalid passwd"),
-    (Said.AUTHENTICATION, r"received a \d+ auth, expecting"),
+    (Said.AUTHENTICATION, rf"received a \d+ auth{_FROM}, expecting"),
     (Said.NOT_A_PEER, rf"unicast source address {_A} not a unicast peer"),
     (Said.UNREADABLE, r"bogus VRRP packet|invalid VRRPv\d checksum"),
     (Said.LOWER, rf"received advert{_FROM} with lower priority"),
@@ -119,7 +119,7 @@ _PATTERNS: tuple[tuple[Said, str], ...] = (
     (Said.BACKUP, r"Entering BACKUP STATE"),
     (Said.FAULT, r"Entering FAULT STATE"),
     (Said.STARTED, r"^Starting (?:VRRP child process|Keepalived v)"),
-    (Said.RELOADED, r"^(?:Reload finished|Reloading)"),
+    (Said.RELOADED, r"^Reload(?:ing| complete| finished)"),
     (Said.KILLED, r"exited due to signal \d+"),
 )  # fmt: skip
 _COMPILED = tuple((said, re.compile(pattern, re.IGNORECASE)) for said, pattern in _PATTERNS)
