@@ -7,7 +7,7 @@ from kubeha.grammar.keepalived import Statement, script_words
 from kubeha.grammar.virtual_router import DEFINED_BY, decimal, sync_groups, whole
 from kubeha.lint.keepalived_subject import Found, Subject, statement_at, tell
 
-# Longer than this until the script has failed for good: a client's own timeout comes first.
+# As long as this until the script has failed for good: a client's own timeout comes first.
 SLOW_SECONDS = 5.0
 _HEALTH = ("script", "file", "process", "bfd")
 
@@ -46,7 +46,7 @@ def slow(subject: Subject) -> Found:
     for script in subject.scripts:
         every = decimal(_word(script, "interval")) or 1.0
         fall = whole(_word(script, "fall"), 1, 10**6) or 1
-        if every * fall > SLOW_SECONDS:
+        if every * fall >= SLOW_SECONDS:
             yield tell(
                 kinds.SLOW_CHECK,
                 script.last("interval") or script,
@@ -65,7 +65,7 @@ def undefined(subject: Subject) -> Found:
                     kinds.TRACK_UNDEFINED,
                     where,
                     f"no {' or '.join(DEFINED_BY[track.kind])} is called {track.name}: keepalived"
-                    " does without the check",
+                    " logs 'not found, ignoring' and does without the check",
                     f"define {DEFINED_BY[track.kind][0]} {track.name} {{ ... }}, or write the name"
                     " of the one that is meant",
                 )

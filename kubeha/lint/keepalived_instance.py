@@ -67,7 +67,8 @@ def password(subject: Subject) -> Found:
         word = block.last("auth_pass") if block else None
         if block is None or router.auth_type is None:
             continue
-        if word and word.word() and len((word.word() or "").encode()) > PASSWORD_OCTETS:
+        used = (word.word() or "") if word else ""
+        if word and len(used.encode()) > PASSWORD_OCTETS and not used.startswith("$"):
             yield tell(
                 kinds.PASSWORD_CUT,
                 word,
@@ -120,8 +121,8 @@ def nopreempt_weights(subject: Subject) -> Found:
             yield tell(
                 kinds.NOPREEMPT_WEIGHTS,
                 found,
-                f"when {names} fails on the holder its priority falls, and no node with nopreempt"
-                " takes the VIP from a holder of lower priority",
+                f"when {names} fails on the holder only its priority falls, and no node with"
+                " nopreempt takes the VIP from a holder of lower priority",
                 "remove nopreempt and write preempt_delay 3; or give what is tracked weight 0, so"
                 " that a failure is FAULT",
             )
@@ -195,23 +196,19 @@ def _group(router: VirtualRouter) -> str | None:
 
 
 def other_interface(subject: Subject) -> Found:
+    """keepalived watches the link of both by itself; what is beyond the VIP's link nobody does."""
     for router in subject.routers:
-        tracked = {track.name for track in router.tracks if track.kind == "interface"}
         for vip in router.vips:
-            if (
-                vip.dev in (None, router.interface)
-                or router.interface is None
-                or vip.dev in tracked
-            ):
+            if vip.dev in (None, router.interface) or router.interface is None:
                 continue
-            where = statement_at(router, vip.place)
             yield tell(
                 kinds.OTHER_INTERFACE,
-                where,
-                f"the VIP is on {vip.dev} and the adverts on {router.interface}: that the other"
-                f" nodes are heard there says nothing of {vip.dev}",
-                f"interface {vip.dev}, if the nodes reach each other there; else track_interface"
-                f" {{ {vip.dev} }}",
+                statement_at(router, vip.place),
+                f"the VIP is on {vip.dev} and the adverts on {router.interface}: a fault in the"
+                f" segment behind {vip.dev} that leaves its link up is not noticed, and switches"
+                " there hear of the VIP at takeover only",
+                f"interface {vip.dev}, if the nodes reach each other there; else garp_extra_if 10"
+                " in the instance",
             )
 
 
@@ -225,7 +222,8 @@ def peers(subject: Subject) -> Found:
             yield tell(
                 kinds.OWN_PEER,
                 where,
-                "the list of peers has the node's own unicast_src_ip in it",
+                "the node is its own peer: it hears itself and warns at every advert of an"
+                " 'equal priority advert received from remote host with our IP address'",
                 "remove the line: each node's list has all others, and not itself",
             )
         elif router.unicast and block and router.unicast_src_ip is None and not source:

@@ -31,25 +31,26 @@ def _sample(statement: Statement) -> bool:
 
 def services(subject: Subject) -> Found:
     """The sample's virtual servers make the kernel forward connections to strangers."""
-    for server in subject.parsed.all("virtual_server"):
-        if server.word() in SAMPLE_SERVERS:
+    servers = [s for s in subject.parsed.all("virtual_server") if s.word() in SAMPLE_SERVERS]
+    if servers:
+        names = ", ".join(server.word() or "" for server in servers)
+        yield tell(
+            kinds.SAMPLE_SERVICE,
+            servers[0],
+            f"the sample's virtual servers ({names}) are set up in the kernel, and their made-up"
+            " servers are asked for ever",
+            f"remove the virtual_server block{'s' if len(servers) > 1 else ''} of line"
+            f" {', '.join(str(server.place.line) for server in servers)}",
+        )
+    for router in subject.routers:
+        left = [vip for vip in router.vips if str(vip.address) in SAMPLE_VIPS]
+        if left:
             yield tell(
                 kinds.SAMPLE_SERVICE,
-                server,
-                f"the sample's virtual server {server.word()} is set up in the kernel and its"
-                " made-up servers are asked for ever",
-                "remove the whole virtual_server block",
+                statement_at(router, left[0].place),
+                f"the sample's VIPs ({', '.join(str(vip.address) for vip in left)})",
+                "write your own VIP in their place",
             )
-    for router in subject.routers:
-        for vip in router.vips:
-            if str(vip.address) in SAMPLE_VIPS:
-                where = statement_at(router, vip.place)
-                yield tell(
-                    kinds.SAMPLE_SERVICE,
-                    where,
-                    f"{vip.address} is a VIP of the sample file",
-                    "remove the line, or write your own VIP",
-                )
 
 
 RULES = (mail, services)

@@ -84,25 +84,23 @@ def cut_words(subject: Subject) -> Found:
 
 
 def placeholders(subject: Subject) -> Found:
-    """${STATE} of a template that nobody has filled in."""
-    names: dict[str, int] = {}
+    """${STATE} of a template that nobody has filled in; a command may well use a shell's own."""
+    told: set[str] = set()
     for name, place in subject.parsed.undefined:
-        if name.startswith("_") or names.get(name) or not _outside_scripts(subject, place.line):
+        there = [s for s in subject.parsed.walk() if s.place == place]
+        scripts = any(s.keyword.startswith(SCRIPT_KEYWORDS) for s in there)
+        if name.startswith("_") or name in told or scripts:
             continue
-        names[name] = place.line
+        told.add(name)
+        braced = any(f"${{{name}}}" in s.text for s in there)
         yield tell_at(
             kinds.PLACEHOLDER,
             place,
-            f"${name} is defined nowhere: keepalived takes its name for the value",
+            f"${name} is defined nowhere: keepalived "
+            + ("takes the braces for a block's" if braced else "takes its name for the value"),
             f"write the value, or define it before its use: ${name}=VALUE",
-            f"${{{name}}}",
+            f"${{{name}}}" if braced else f"${name}",
         )
-
-
-def _outside_scripts(subject: Subject, line: int) -> bool:
-    """A command may well use a shell's variable; elsewhere it is a placeholder."""
-    there = [s for s in subject.parsed.walk() if s.place.line == line]
-    return not any(s.keyword.startswith(SCRIPT_KEYWORDS) for s in there)
 
 
 RULES = (problems, unknown_words, cut_words, placeholders)

@@ -101,7 +101,8 @@ def addresses(subject: Subject) -> Found:
                 f"{other[0]} has another address family than {first}: keepalived leaves it out",
                 f"move {other[0]} to virtual_ipaddress_excluded, or to an instance of its own",
             )
-        if not router.vips and not router.statement.all("no_virtual_ipaddress"):
+        lines = [s for b in router.statement.all("virtual_ipaddress") for s in b.block or ()]
+        if not lines and not router.statement.all("no_virtual_ipaddress"):
             yield _refused(
                 router.statement,
                 f"{router.instance or 'the instance'} has no VIP that keepalived could hold",
