@@ -40,6 +40,8 @@ _META = {
     "nfproto": "family",
     "protocol": "family",
     "iifname": "in",
+    "iif": "in",
+    "oif": "out",
     "oifname": "out",
 }
 _WORDS = ("state", "status", "in", "out", "destination type")

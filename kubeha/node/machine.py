@@ -146,15 +146,13 @@ def _missing(packages: List[str]) -> List[str]:
 
 
 def _sources(deadline: float) -> List[str]:
-    """Directories of the configured lists of packages, each once, in the order of the files."""
-    form = "$(URI) $(METAKEY)"
-    argv = ["apt-get", *_APT, "indextargets", "--format", form, "Created-By: Packages"]
-    status, output = _run(argv, deadline)
-    found = []
-    for row in output.splitlines() if status == 0 else ():
-        address, _, key = row.partition(" ")
-        found.append(address[: -len(key)] if key and address.endswith(key) else address)
-    return sorted(set(found), key=found.index)
+    """Directories of the configured sources, in the order in which apt has them.
+
+    What an update would fetch: indextargets is empty as long as there was none.
+    """
+    status, output = _run(["apt-get", *_APT, "-qq", "--print-uris", "update"], deadline)
+    rows = re.findall(r"^'([^']*)/InRelease' ", output if status == 0 else "", re.MULTILINE)
+    return sorted(set(rows), key=rows.index)
 
 
 def _lists() -> List[str]:
@@ -178,7 +176,7 @@ def _unreachable(sources: List[str], deadline: float) -> "Iterator[tuple[str, st
                 for scheme in ("http", "https"):
                     argv += ["-o", "Acquire::%s::Timeout=2" % scheme]
                 status, output = _run(
-                    [*argv, "download-file", source + "InRelease", target], deadline
+                    [*argv, "download-file", source + "/InRelease", target], deadline
                 )
             if status:
                 yield source, output
