@@ -68,6 +68,8 @@ def package_source(world: World) -> Iterator[Finding]:
 
 def _no_source(source: PackageSource) -> tuple[str, str]:
     """Why apt cannot get them, and what it says; two empty words if it may well be able to."""
+    if not source.sources:
+        return "apt has no source of packages", source.problem
     if source.unreachable:
         return "apt cannot reach its source of packages", "; ".join(
             f"{where}: {said}" for where, said in source.unreachable.items()

@@ -150,7 +150,7 @@ def _sources(deadline: float) -> List[str]:
 
     What an update would fetch: indextargets is empty as long as there was none.
     """
-    status, output = _run(["apt-get", *_APT, "-qq", "--print-uris", "update"], deadline)
+    status, output = _run(["apt-get", *_APT, "--print-uris", "update"], deadline)
     rows = re.findall(r"^'([^']*)/InRelease' ", output if status == 0 else "", re.MULTILINE)
     return sorted(set(rows), key=rows.index)
 
