@@ -50,7 +50,7 @@ class Member:
             return self.file
         said = self.running
         vips = tuple(
-            Vip(address, address.max_prefixlen, False, None, self.file.place)
+            Vip(address, address.max_prefixlen, False, None, self.file.statement)
             for address in said.vips
         )
         return replace(

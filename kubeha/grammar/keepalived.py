@@ -10,6 +10,7 @@ from kubeha.grammar.keepalived_words import BLOCKS, INSTANCE, KEYWORDS, TOP
 
 # Deeper than any block of keepalived (virtual_server, real_server, HTTP_GET, url: four).
 MAX_NESTING = 16
+MAX_PROBLEMS = 100
 UNCLOSED = 'a " without its end'
 
 
@@ -130,7 +131,7 @@ class _Tree:
         if line.text.endswith("\\") and not self._continued:
             self._continued = True
             message = "a backslash at the end continues no line; only definitions go on"
-            self.problems.append(Problem(line.place, message))
+            self._problem(Problem(line.place, message))
         for piece in pieces(line.text):
             if piece == "{":
                 self._begin(line.place)
@@ -143,7 +144,7 @@ class _Tree:
         self._settle()
         for block in self._stack:
             what = f"{block.head.text} {{"
-            self.problems.append(Problem(block.head.place, f"{what} has no closing brace"))
+            self._problem(Problem(block.head.place, f"{what} has no closing brace"))
         while self._stack:
             self._close()
         return tuple(self._top)
@@ -152,7 +153,7 @@ class _Tree:
         self._settle()
         words, unclosed = split_words(text)
         if unclosed:
-            self.problems.append(Problem(place, UNCLOSED))
+            self._problem(Problem(place, UNCLOSED))
         if words:
             self._waiting = Statement(words, place, text)
             self._hint(self._waiting)
@@ -162,20 +163,25 @@ class _Tree:
         if statement.keyword in TOP & BLOCKS - INSTANCE and self._stack:
             head = self._stack[-1].head
             message = f"{statement.text} begins within {head.text} of line {head.place.line}: is a"
-            self.problems.append(Problem(statement.place, f"{message} closing brace missing?"))
+            self._problem(Problem(statement.place, f"{message} closing brace missing?"))
 
     def _begin(self, place: Place) -> None:
         if self._waiting is None:
-            self.problems.append(Problem(place, "an opening brace that belongs to no keyword"))
+            self._problem(Problem(place, "an opening brace that belongs to no keyword"))
         elif self._takes_no_block(self._waiting):
             # keepalived passes the brace over, and the next closing one ends the block around.
             message = f"{self._waiting.keyword} takes no block in braces"
-            self.problems.append(Problem(place, message))
+            self._problem(Problem(place, message))
         elif len(self._stack) >= MAX_NESTING:
-            self.problems.append(Problem(place, "blocks are nested too deep"))
+            self._problem(Problem(place, "blocks are nested too deep"))
         else:
             self._stack.append(_Open(self._waiting, []))
             self._waiting = None
+
+    def _problem(self, problem: Problem) -> None:
+        """A file that is no keepalived.conf at all is wrong in every line."""
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(problem)
 
     def _takes_no_block(self, statement: Statement) -> bool:
         known = KEYWORDS.get(self._stack[-1].head.keyword, frozenset()) if self._stack else TOP
@@ -186,7 +192,7 @@ class _Tree:
         if self._stack:
             self._close()
         else:
-            self.problems.append(Problem(place, "a closing brace that closes nothing"))
+            self._problem(Problem(place, "a closing brace that closes nothing"))
 
     def _settle(self) -> None:
         """Another piece has come: the statement before has no block."""
@@ -196,7 +202,7 @@ class _Tree:
         if waiting.keyword in BLOCKS and len(self._stack) < MAX_NESTING:
             # As keepalived does: it complains and takes the block as begun.
             message = f"{waiting.text} needs a block in braces"
-            self.problems.append(Problem(waiting.place, message))
+            self._problem(Problem(waiting.place, message))
             self._stack.append(_Open(waiting, []))
         else:
             self._inside().append(waiting)

@@ -6,7 +6,7 @@ that keepalived itself would refuse counts as not given, as there.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from kubeha.grammar import Place
@@ -33,7 +33,7 @@ class Vip:
     prefix_given: bool
     # None: the interface of the virtual router.
     dev: str | None
-    place: Place
+    statement: Statement = field(repr=False)
 
     def __str__(self) -> str:
         return f"{self.address}/{self.prefix}"
@@ -47,7 +47,7 @@ class Track:
     name: str
     # Added to the priority (a file's: times its content); 0 or None: failure means FAULT.
     weight: int | None
-    place: Place
+    statement: Statement = field(repr=False)
     # Is there a definition of that name in the file? Interfaces need none.
     defined: bool = True
 
@@ -83,7 +83,7 @@ class VirtualRouter:
     # (keyword, command): notify, notify_master, ...; the command with its arguments.
     notify: tuple[tuple[str, tuple[str, ...]], ...]
     use_vmac: bool
-    statement: Statement
+    statement: Statement = field(repr=False)
 
     @property
     def unicast(self) -> bool:
@@ -103,7 +103,7 @@ class SyncGroup:
     name: str
     members: tuple[str, ...]
     place: Place
-    statement: Statement
+    statement: Statement = field(repr=False)
 
 
 def virtual_routers(parsed: Parsed) -> tuple[VirtualRouter, ...]:
@@ -242,7 +242,7 @@ def vip_of(statement: Statement) -> Vip | None:
         prefix=address.max_prefixlen if prefix is None else prefix,
         prefix_given=prefix is not None,
         dev=following.get("dev"),
-        place=statement.place,
+        statement=statement,
     )
 
 
@@ -280,7 +280,7 @@ def _tracks(block: Statement, parsed: Parsed) -> Iterator[Track]:
                     kind=kind,
                     name=each.keyword,
                     weight=_weight(each, definition),
-                    place=each.place,
+                    statement=each,
                     defined=definition is not None or not keywords,
                 )
 

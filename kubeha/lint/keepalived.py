@@ -19,7 +19,7 @@ from kubeha.lint import (
     keepalived_text,
     keepalived_values,
 )
-from kubeha.lint.keepalived_subject import Subject, Version, statement_at, tell
+from kubeha.lint.keepalived_subject import Subject, Version, tell
 
 Rule = Callable[[Subject], Iterator[FileFinding]]
 RULES: tuple[Rule, ...] = (
@@ -32,6 +32,8 @@ RULES: tuple[Rule, ...] = (
 )
 # So many machines may share one file with @conditions.
 MAX_VIEWS = 16
+# Virtual routers of a file that are compared with those of others.
+MAX_ROUTERS = 32
 
 
 def views(name: str, text: str, read: Read | None = None) -> tuple[Parsed, ...]:
@@ -61,7 +63,8 @@ def lint_keepalived(
 def _small_weights(subjects: Iterable[Subject]) -> Iterator[FileFinding]:
     """A failed check must bring the holder below the next node, or nothing happens."""
     files = {
-        f"{subject.parsed.name}@{subject.parsed.config_id}": subject.routers for subject in subjects
+        f"{subject.parsed.name}@{subject.parsed.config_id}": subject.routers[:MAX_ROUTERS]
+        for subject in subjects
     }
     for group in compare.together(files):
         for router in group.values():
@@ -82,7 +85,7 @@ def _too_small(
     difference = router.priority - max(other.priority for other in below)
     yield tell(
         kinds.WEIGHT_TOO_SMALL,
-        statement_at(router, track.place),
+        track.statement,
         f"when {track.name} fails here (weight {track.weight}), this node is left with {failed},"
         f" and the next has {reached}: the VIP stays where nobody answers",
         f"weight -{min(253, difference + 20)} for {track.name}, on every node",

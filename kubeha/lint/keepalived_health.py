@@ -5,7 +5,7 @@ from posixpath import basename
 from kubeha.checks import finding as kinds
 from kubeha.grammar.keepalived import Statement, script_words
 from kubeha.grammar.virtual_router import DEFINED_BY, decimal, sync_groups, whole
-from kubeha.lint.keepalived_subject import Found, Subject, statement_at, tell
+from kubeha.lint.keepalived_subject import Found, Subject, tell
 
 # As long as this until the script has failed for good: a client's own timeout comes first.
 SLOW_SECONDS = 5.0
@@ -60,7 +60,7 @@ def undefined(subject: Subject) -> Found:
     for router in subject.routers:
         for track in router.tracks:
             if not track.defined and "$" not in track.name:
-                where = statement_at(router, track.place)
+                where = track.statement
                 yield tell(
                     kinds.TRACK_UNDEFINED,
                     where,

@@ -1,16 +1,18 @@
 """Rules on vrrp_instance: settings that keepalived accepts and that are no good."""
 
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Severity
 from kubeha.grammar.virtual_router import PASSWORD_OCTETS, VirtualRouter
-from kubeha.lint.keepalived_subject import Found, Subject, setting, statement_at, tell
+from kubeha.lint.keepalived_subject import Found, Subject, setting, tell
 
 # What samples and guides have: 51 in keepalived's own and in nearly every article, 1 and 100 in
 # those of routers.
 COMMON_VRIDS = frozenset((1, 50, 51, 52, 100))
 SLOW_INTERVAL = 1.0
+# A generated file may have thousands; that it is wrong shows with a few.
+MAX_ALIKE = 8
 
 
 def link_tracking(subject: Subject) -> Found:
@@ -48,7 +50,7 @@ def prefix(subject: Subject) -> Found:
     for router in subject.routers:
         for vip in router.vips:
             if vip.prefix < vip.address.max_prefixlen:
-                where = statement_at(router, vip.place)
+                where = vip.statement
                 dev = vip.dev or router.interface or "IF"
                 yield tell(
                     kinds.SUBNET_PREFIX,
@@ -158,7 +160,7 @@ def address_owner(subject: Subject) -> Found:
 
 def same_router(subject: Subject) -> Found:
     """The same name, or the same id on the same interface and family without distinct peers."""
-    for first, second in combinations(subject.routers, 2):
+    for first, second in _pairs(subject.routers):
         if first.instance == second.instance:
             what = f"{second.instance} is the name of the instance of line {first.place.line}, too"
             fix = "give each vrrp_instance a name of its own: keepalived drops the second"
@@ -172,6 +174,20 @@ def same_router(subject: Subject) -> Found:
             continue
         where = setting(second, "virtual_router_id") or second.statement
         yield tell(kinds.SAME_ROUTER, where, what, fix)
+
+
+def _pairs(routers: Sequence[VirtualRouter]) -> Iterator[tuple[VirtualRouter, VirtualRouter]]:
+    """Each with those before it that share its name, or its id and interface."""
+    names: dict[str, VirtualRouter] = {}
+    ids: dict[tuple[int | None, str | None], list[VirtualRouter]] = {}
+    for router in routers:
+        alike = ids.setdefault((router.vrid, router.interface), [])
+        if router.instance in names:
+            yield names[router.instance], router
+        else:
+            yield from ((other, router) for other in alike[:MAX_ALIKE])
+        names.setdefault(router.instance, router)
+        alike.append(router)
 
 
 def _collide(first: VirtualRouter, second: VirtualRouter) -> bool:
@@ -203,7 +219,7 @@ def other_interface(subject: Subject) -> Found:
                 continue
             yield tell(
                 kinds.OTHER_INTERFACE,
-                statement_at(router, vip.place),
+                vip.statement,
                 f"the VIP is on {vip.dev} and the adverts on {router.interface}: a fault in the"
                 f" segment behind {vip.dev} that leaves its link up is not noticed, and switches"
                 " there hear of the VIP at takeover only",

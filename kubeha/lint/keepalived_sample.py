@@ -2,7 +2,7 @@
 
 from kubeha.checks import finding as kinds
 from kubeha.grammar.keepalived import Statement
-from kubeha.lint.keepalived_subject import Found, Subject, statement_at, tell
+from kubeha.lint.keepalived_subject import Found, Subject, tell
 
 # doc/samples/keepalived.conf.sample, which distributions install as keepalived.conf.
 SAMPLE_SERVERS = frozenset(("192.168.200.100", "10.10.10.2", "10.10.10.3"))
@@ -47,7 +47,7 @@ def services(subject: Subject) -> Found:
         if left:
             yield tell(
                 kinds.SAMPLE_SERVICE,
-                statement_at(router, left[0].place),
+                left[0].statement,
                 f"the sample's VIPs ({', '.join(str(vip.address) for vip in left)})",
                 "write your own VIP in their place",
             )

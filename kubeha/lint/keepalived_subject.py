@@ -69,9 +69,4 @@ def setting(router: VirtualRouter, *keywords: str) -> Statement | None:
     return router.statement.last(*keywords)
 
 
-def statement_at(router: VirtualRouter, place: Place) -> Statement:
-    """The statement within the instance that stands there."""
-    return next((s for s in router.statement.walk() if s.place == place), router.statement)
-
-
 Found = Iterator[FileFinding]

@@ -12,7 +12,7 @@ from kubeha.grammar.virtual_router import (
     whole,
 )
 from kubeha.lint import FileFinding
-from kubeha.lint.keepalived_subject import Found, Subject, setting, statement_at, tell
+from kubeha.lint.keepalived_subject import Found, Subject, setting, tell
 
 WEIGHTS = (-253, 253)
 
@@ -97,7 +97,7 @@ def addresses(subject: Subject) -> Found:
         ]
         if first and other:
             yield _refused(
-                statement_at(router, other[0].place),
+                other[0].statement,
                 f"{other[0]} has another address family than {first}: keepalived leaves it out",
                 f"move {other[0]} to virtual_ipaddress_excluded, or to an instance of its own",
             )
