@@ -203,7 +203,7 @@ def http_options(subject: Subject) -> Iterator[FileFinding]:
     for proxy in (*subject.api_frontends, *subject.api_backends):
         for name in _HTTP_OPTIONS:
             option = proxy.option(name)
-            if name == "httplog" and any(proxy.section.find("option", "tcplog")):
+            if name == "httplog" and (not proxy.receives or _logs_tcp(proxy)):
                 continue
             if option and proxy.mode == "tcp" and option.line not in told:
                 told.add(option.line)
@@ -214,6 +214,11 @@ def http_options(subject: Subject) -> Iterator[FileFinding]:
                     f"option {name} does nothing in {proxy.title}: its mode is tcp",
                     instead,
                 )
+
+
+def _logs_tcp(proxy: Proxy) -> bool:
+    """Whether the proxy's own lines have replaced the httplog of its defaults."""
+    return any(proxy.section.find("option", "tcplog"))
 
 
 def shared_port(subject: Subject) -> Iterator[FileFinding]:
@@ -266,11 +271,11 @@ def few_servers(subject: Subject) -> Iterator[FileFinding]:
     for proxy in subject.api_backends:
         first: dict[tuple[str, int | None], str] = {}
         plain = [server for server in proxy.servers if not server.backup]
-        if len(proxy.servers) == 1:
+        if len({server.address.text for server in proxy.servers}) == 1:
             yield subject.at(
                 kinds.ONE_SERVER,
                 proxy.servers[0].statement,
-                f"{proxy.title} has one server: when it is down, so is the endpoint",
+                f"{proxy.title} leads to one API server only: when it is down, so is the endpoint",
                 "add a server line for each control plane node",
             )
         for server in plain:

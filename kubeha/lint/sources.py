@@ -67,14 +67,12 @@ def recognise(name: str, text: str) -> Grammar | None:
 
 
 def _by_name(name: str) -> Grammar | None:
-    base = PurePosixPath(name).name.lower()
-    if "haproxy" in base:
-        return Grammar.HAPROXY
-    if "keepalived" in base:
+    path = PurePosixPath(name.lower())
+    if path.suffix not in ("", ".cfg", ".conf", ".txt"):
+        return None
+    if "keepalived" in path.name:
         return Grammar.KEEPALIVED
-    if base.endswith(".cfg"):
-        return Grammar.HAPROXY
-    return None
+    return Grammar.HAPROXY if "haproxy" in path.name or path.suffix == ".cfg" else None
 
 
 def node_of(name: str) -> str:
