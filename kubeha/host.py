@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 # What a request may take on top of the programs that it runs, in seconds.
 _OVERHEAD = 15.0
 _WRITE_TIME = 60.0
-# How long a node waits for the others before it sends its probes, in seconds.
-PASSAGE_BARRIER = 5.0
+# What node/passage.py may take after its questions: to wait for the others, then for their probes.
+PASSAGE_TIME = 8.0
 # sshd allows 10 sessions on one connection (MaxSessions) and refuses the next.
 _SESSIONS = 8
 
@@ -183,7 +183,7 @@ class Host:
             if event["event"] == "ready":
                 on_ready()
 
-        limit = 3 * request.timeout + PASSAGE_BARRIER
+        limit = request.timeout + PASSAGE_TIME
         asked = asdict(request)
         answer = await self._ask("passage", asked, timeout=limit, on_event=on_event, stop=go)
         return PassageAnswer(**answer)

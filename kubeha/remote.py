@@ -185,7 +185,7 @@ class PassageRequest:
 
     `me`: its number and address; `ask_for`: interface -> addresses to ask for by ARP or NDP;
     `targets`: name -> address and port to connect to; `mark`: 14 bytes in hex, in every probe;
-    `timeout`: seconds for each of the parts.
+    `timeout`: seconds for the questions.
     """
 
     me: Mapping[str, Any]

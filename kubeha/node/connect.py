@@ -30,8 +30,6 @@ def connect(wire: Wire, targets: Dict[str, List[Any]], timeout: float) -> Dict[s
     try:
         while len(outcomes) < len(targets) and not wire.gone.is_set():
             passed = time.monotonic() - begin
-            if passed >= timeout:
-                break
             if started < _ATTEMPTS and passed >= started * _BETWEEN:
                 started += 1
                 for name, (address, port) in targets.items():
@@ -41,6 +39,8 @@ def connect(wire: Wire, targets: Dict[str, List[Any]], timeout: float) -> Dict[s
                 name = attempts.pop(ready)
                 outcomes.setdefault(name, _outcome(ready.getsockopt(*_ERROR)))
                 ready.close()
+            if passed >= timeout:
+                break
     finally:
         for left in attempts:
             left.close()

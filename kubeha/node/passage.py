@@ -38,7 +38,8 @@ _PRIORITY, _CENTISECONDS = 1, 100
 _DONT_FRAGMENT = 0x4000
 _QUESTIONS, _COPIES = 3, 5
 _BETWEEN = 0.05
-_BARRIER = 5.0  # how long to wait for the other nodes, in seconds
+_BARRIER = 5.0  # how long to wait until all nodes can receive, in seconds
+_PATIENCE = 2.0  # and how long for the probes of all, from then on
 _SMALL, _LARGE = b"\0", b"\1"
 
 
@@ -57,8 +58,8 @@ def passage(
     `me`: {"number", "address"}; `peers`: {"number", "address", "interface", "mac"} of each machine
     to send to (`mac` if it is known); `ask_for`: interface -> addresses to ask for by ARP or NDP;
     `targets`: name -> [address, port] to connect to; `mark`: 14 bytes in hex that every probe of
-    this run carries; `timeout`: seconds for each of the three parts. The node says `ready` and
-    waits until the operator has heard that from all.
+    this run carries; `timeout`: seconds for the questions, and one more for connections. The node
+    says `ready` and waits until the operator has heard that from all.
 
     {"neighbours": address -> MACs, "connections": name -> [outcome, words], "arrived": number of
     the sender -> ["small", "large"], "sent": number -> {"mtu"} or {"error"}}.
@@ -75,7 +76,7 @@ def passage(
             wire.event("ready")
             wire.stop.wait(_BARRIER)
             outgoing = [_Probe(me, peer, vrid, mark, result["neighbours"]) for peer in peers]
-            heard = _exchange(wire, receiver, outgoing, binascii.unhexlify(mark), timeout)
+            heard = _exchange(wire, receiver, outgoing, binascii.unhexlify(mark))
     except OSError as error:
         raise Refused("probe", "cannot use raw sockets: %s" % (error.strerror or error)) from error
     finally:
@@ -216,27 +217,34 @@ def checksum(data: bytes) -> int:
 
 
 def _exchange(
-    wire: Wire, receiver: socket.socket, outgoing: List[_Probe], mark: bytes, timeout: float
+    wire: Wire, receiver: socket.socket, outgoing: List[_Probe], mark: bytes
 ) -> Dict[int, Set[str]]:
-    """Send every probe some times, and listen all the while: sender's number -> sizes."""
+    """Send every probe some times, and listen until all of every peer have come, or too long.
+
+    The peers may begin later: a busy machine is not one behind a firewall.
+    """
     heard = {}  # type: Dict[int, Set[str]]
     begin = time.monotonic()
     sent = 0
     try:
         while not wire.gone.is_set():
             passed = time.monotonic() - begin
-            if passed >= timeout:
-                break
             if sent < _COPIES and passed >= sent * _BETWEEN:
                 sent += 1
                 for each in outgoing:
                     each.send()
             if select.select([receiver], [], [], 0.02)[0]:
                 _note(receiver.recv(65536), mark, heard)
+            elif passed >= _PATIENCE or sent == _COPIES and _complete(outgoing, heard):
+                break
     finally:
         for each in outgoing:
             each.close()
     return heard
+
+
+def _complete(outgoing: List[_Probe], heard: Dict[int, Set[str]]) -> bool:
+    return all(len(heard.get(each.number, ())) == 2 for each in outgoing)
 
 
 def _note(data: bytes, mark: bytes, heard: Dict[int, Set[str]]) -> None:

@@ -22,6 +22,7 @@ _ARP = struct.Struct("!HHBBH6s4s6s4s")
 
 _NEIGHBOUR_SOLICITATION, _NEIGHBOUR_ADVERTISEMENT = 135, 136
 _SOURCE_ADDRESS, _TARGET_ADDRESS = 1, 2
+_LATEST = 0.5  # how long what came in time may take to be read, in seconds
 _ALL_HOPS = 255  # RFC 4861 section 7.1: anything less has been through a router.
 
 Wanted = Dict[bytes, str]  # packed address -> as it was asked for
@@ -150,17 +151,21 @@ def _ask(
             send()
             del questions[0]
         until = questions[0] if questions else begin + timeout
-        if now >= begin + timeout:
+        # A busy machine may come here late: what has arrived by then is read all the same.
+        if not select.select([asking], [], [], max(0, until - now))[0]:
+            if now >= begin + timeout:
+                break
+            continue
+        data, source = asking.recvfrom(2048)
+        # A packet socket also sees what this machine sends: its own replies to others.
+        if asking.family == socket.AF_PACKET and source[2] == _OUTGOING:
+            continue
+        heard = answer(data)
+        if heard is not None:
+            mac = ":".join("%02x" % byte for byte in heard[1])
+            found.setdefault(heard[0], set()).add(mac)
+        if now >= begin + timeout + _LATEST:
             break
-        if select.select([asking], [], [], max(0, until - now))[0]:
-            data, source = asking.recvfrom(2048)
-            # A packet socket also sees what this machine sends: its own replies to others.
-            if asking.family == socket.AF_PACKET and source[2] == _OUTGOING:
-                continue
-            heard = answer(data)
-            if heard is not None:
-                mac = ":".join("%02x" % byte for byte in heard[1])
-                found.setdefault(heard[0], set()).add(mac)
     return found
 
 
