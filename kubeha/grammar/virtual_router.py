@@ -15,6 +15,7 @@ from kubeha.grammar.keepalived import Parsed, Statement, script_words
 IPAddress = IPv4Address | IPv6Address
 
 DEFAULT_PRIORITY = 100
+OWNER_PRIORITY = 255
 DEFAULT_INTERVAL = 1.0
 # VRRPv2 carries eight octets of a password (RFC 2338, 5.3.10); keepalived cuts the rest off.
 PASSWORD_OCTETS = 8
@@ -139,7 +140,7 @@ def _router(block: Statement, parsed: Parsed) -> VirtualRouter:
         vrid=whole(_word(block, "virtual_router_id"), 1, 255),
         interface=_word(block, "interface"),
         state="MASTER" if _word(block, "state") == "MASTER" else "BACKUP",
-        priority=whole(_word(block, "priority"), 1, 255) or DEFAULT_PRIORITY,
+        priority=_priority(block),
         advert_int=_interval(_word(block, "advert_int"), version),
         nopreempt=_nopreempt(block),
         preempt_delay=decimal(_word(block, "preempt_delay")) or 0.0,
@@ -191,14 +192,21 @@ def _version(block: Statement, parsed: Parsed) -> int:
     return own or whole(general.word() if general else None, 2, 3) or 2
 
 
+def _priority(block: Statement) -> int:
+    """Without one an instance that starts as MASTER is the address owner (tried with 2.2.7)."""
+    if block.last("priority") is None:
+        return OWNER_PRIORITY if _word(block, "state") == "MASTER" else DEFAULT_PRIORITY
+    return whole(_word(block, "priority"), 1, 255) or DEFAULT_PRIORITY
+
+
 def _interval(word: str | None, version: int) -> float:
     """advert_int as used: version 2 sends whole seconds, 1 to 255; 3 hundredths, to 40.95."""
     value = decimal(word)
-    if value is None:
+    if value is None or not 0.01 <= value <= 255:
         return DEFAULT_INTERVAL
     if version == 3:
-        return round(value, 2) if 0.01 <= value <= 40.95 else DEFAULT_INTERVAL
-    return float(max(1, int(value + 0.5))) if 0 < value <= 255 else DEFAULT_INTERVAL
+        return min(int(value * 100 + 0.5) / 100, 40.95)
+    return float(max(1, int(value + 0.5)))
 
 
 def _nopreempt(block: Statement) -> bool:
@@ -286,8 +294,12 @@ def _tracks(block: Statement, parsed: Parsed) -> Iterator[Track]:
 
 
 def _weight(use: Statement, definition: Statement | None) -> int | None:
-    """The weight where it is tracked, else that of the definition."""
+    """The weight where it is tracked, else that of the definition, else a file's 1, others' 0."""
     words = dict(zip(use.words[1:], use.words[2:], strict=False))
     if "weight" in words:
         return whole(words["weight"], -(2**31), 2**31)
-    return whole(_word(definition, "weight"), -(2**31), 2**31) if definition else None
+    if definition is None:
+        return None
+    default = 1 if definition.keyword.endswith("track_file") else 0
+    given = definition.last("weight")
+    return default if given is None else whole(given.word(), -(2**31), 2**31)

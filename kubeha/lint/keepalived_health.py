@@ -21,7 +21,9 @@ def process_checks(subject: Subject) -> Found:
                 command,
                 f"{what} passes while the process hangs or refuses connections, and starts a"
                 " program every time"
-                + ("; without the package psmisc it always fails" if what == "killall -0" else ""),
+                + (
+                    "; without the package psmisc there is no check" if what == "killall -0" else ""
+                ),
                 'ask the service itself, with a time limit: script "/usr/bin/curl -fsSk -m 2 -o'
                 ' /dev/null https://localhost:8443/readyz"',
             )

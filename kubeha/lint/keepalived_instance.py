@@ -150,8 +150,9 @@ def address_owner(subject: Subject) -> Found:
             names = ", ".join(track.name for track in router.tracks)
             yield tell(
                 kinds.ADDRESS_OWNER,
-                setting(router, "priority") or router.statement,
-                "255 is the address owner: no failed check lowers it"
+                setting(router, "priority") or setting(router, "state") or router.statement,
+                ("" if setting(router, "priority") else "state MASTER without a priority is 255; ")
+                + "255 is the address owner: no failed check lowers it"
                 + (f" ({names} has no effect)" if names else "")
                 + ", and it takes the VIP the moment it starts",
                 "priority 240",

@@ -76,11 +76,11 @@ def _interval(router: VirtualRouter) -> Iterator[FileFinding]:
             "version 3 in the instance, on every node at once (keepalived stopped everywhere"
             " meanwhile)",
         )
-    elif value is None or not 0.01 <= value <= (40.95 if router.version == 3 else 255):
-        most = "0.01 to 40.95" if router.version == 3 else "1 to 255"
+    elif value is None or value != router.advert_int:
+        most = "0.01 to 40.95 s in steps of 0.01 s" if router.version == 3 else "1 to 255 s"
         yield _refused(
             found,
-            f"not an interval of {most} s: keepalived takes {router.advert_int:g} s",
+            f"not an interval of {most}: keepalived takes {router.advert_int:g} s",
             "advert_int 0.2 with version 3",
         )
 

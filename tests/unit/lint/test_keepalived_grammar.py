@@ -241,15 +241,15 @@ def test_blocks_nested_too_deep():
 
 @pytest.mark.parametrize(
     "text",
-    ["{" * 200_000, "}" * 200_000, "a {\n" * 50_000, '"' * 200_001, "\\" * 200_000, "$A" * 50_000,
+    ["{" * 100_000, "}" * 100_000, "a {\n" * 50_000, '"' * 100_001, "\\" * 100_000, "$A" * 50_000,
      "~LST(" + "{a," * 50_000, "$A=" + "${A}" * 10_000 + "\n$A", "a#" * 100_000,
      "~SEQ(A,1,9)" * 5_000 + " b", "@a " * 50_000, "include {" + "{a,b}" * 5_000 + "\n"],
     ids=["open", "close", "nested", "quotes", "escapes", "names", "lists", "selves", "comments",
          "sequences", "conditions", "includes"],
 )  # fmt: skip
 def test_nothing_takes_long(text):
-    began = time.monotonic()
+    began = time.process_time()
     parsed = parse(text, read=reader({"a": "b"}))
     virtual_routers(parsed)
-    assert time.monotonic() - began < 4
-    assert sum(1 for _ in parsed.walk()) <= MAX_LINES + 200_000
+    assert time.process_time() - began < 4
+    assert sum(1 for _ in parsed.walk()) <= MAX_LINES + 100_000

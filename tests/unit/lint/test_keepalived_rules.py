@@ -115,6 +115,7 @@ def test_comments_that_are_comments():
         (("priority 200", "priority 0"), 23, "keepalived takes 100"),
         (("state BACKUP", "state master"), 20, "takes BACKUP"),
         (("advert_int 0.2", "advert_int 0.001"), 24, "0.01 to 40.95 s"),
+        (("advert_int 0.2", "advert_int 0.015"), 24, "keepalived takes 0.02 s"),
         (("vrrp_version 3", "vrrp_version 2"), 24, "version 2 knows whole seconds only"),
         (("198.51.100.10/32 dev", "api.example/32 dev"), 34, "no address"),
         (("/32 dev eth0", "/32\n 2001:db8::10"), 35, "another address family"),
@@ -122,7 +123,7 @@ def test_comments_that_are_comments():
         (("        check\n", "        check weight 254\n"), 31, "from -253 to 253"),
         (("    state BACKUP", "    version 4"), 20, "versions 2 and 3"),
     ],
-    ids=["id", "no id", "priority", "state", "interval", "fraction", "vip", "family", "weight",
+    ids=["id", "no id", "priority", "state", "interval", "steps", "fraction", "vip", "family", "weight",
          "weight where tracked", "version"],
 )  # fmt: skip
 def test_a_value_that_keepalived_refuses(change, line, message):
@@ -310,6 +311,8 @@ def test_everybodys_id_with_unicast_and_an_own_one_with_multicast():
 @pytest.mark.provokes("KH720")
 def test_the_address_owner():
     assert "check has no effect" in the("KH720", changed(("priority 200", "priority 255"))).message
+    unsaid = changed(("state BACKUP", "state MASTER"), ("    priority 200\n", ""))
+    assert "without a priority is 255" in the("KH720", unsaid).message
 
 
 def test_the_highest_priority_that_can_sink():
