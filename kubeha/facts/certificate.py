@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
@@ -43,7 +43,7 @@ class Certificate:
         return ", ".join([*self.dns_names, *map(str, self.addresses)]) or "no names at all"
 
 
-@cache
+@lru_cache(maxsize=64)
 def parse_certificate(pem: str | None) -> Certificate | None:
     """The first certificate of a PEM text; None if there is none that can be read."""
     certificate = _load(pem)

@@ -22,6 +22,7 @@ from kubeha.facts.control_plane import (
     Kubeconfig,
     Process,
     Server,
+    parse_control_plane,
 )
 from kubeha.lab.pki import Authorities, new_authorities
 from kubeha.model import Cluster, Endpoint
@@ -602,3 +603,48 @@ def test_api_servers_that_share_one_member(own: str) -> None:
     assert (found.code, found.severity) == ("KH628", Severity.WARNING)
     both = etcd(endpoints=("https://198.51.100.11:2379", "https://198.51.100.12:2379"))
     assert check(**everywhere(etcd=both)) == ()
+
+
+# What a node answers
+
+
+def test_an_answer_of_a_node_becomes_facts() -> None:
+    answered = {
+        "processes": [{"name": "kube-scheduler", "flags": {"leader-elect": "false"}}],
+        "kubeconfigs": [
+            {
+                "path": "/a",
+                "servers": [
+                    {"url": "https://api.example.org", "addresses": None},
+                    {"url": "https://[fe80::1]:6443", "addresses": ["fe80::1%eth0", "?"]},
+                    {"url": "https://x:port", "addresses": []},
+                ],
+            }
+        ],
+        "etcd": {
+            "endpoints": ["https://127.0.0.1:2379"],
+            "error": None,
+            "members": [
+                {"id": "1", "name": "m1", "urls": ["https://a:2379"], "leader": "0"},
+                {"id": "2", "name": "m2", "urls": ["https://b:2379"], "down": True, "error": "x"},
+                {"id": "3", "name": "m3", "urls": ["https://c:2379"], "error": "HTTP 500"},
+                {"id": "4", "name": "", "urls": [], "peers": ["https://d:2380"], "error": "never"},
+            ],
+        },
+    }
+    seen = parse_control_plane(answered)
+    assert seen is not None and seen.etcd is not None
+    assert seen.running("kube-scheduler") == (Process("kube-scheduler", {"leader-elect": "false"}),)
+    link_local = (ip_address("fe80::1"),)
+    assert seen.kubeconfigs[0].servers == (
+        Server("https://api.example.org", "api.example.org", 443, None),
+        Server("https://[fe80::1]:6443", "fe80::1", 6443, link_local),
+    )
+    told = [(one.label, one.answers, one.leader) for one in seen.etcd.members]
+    assert told == [
+        ("m1", True, ""),
+        ("m2", False, None),
+        ("m3", None, None),
+        ("https://d:2380", False, None),
+    ]
+    assert parse_control_plane(None) is None and parse_control_plane({"error": "x"}) is None
