@@ -139,6 +139,7 @@ NOT_REAL_TIME = _kind("KH225", _W, "keepalived runs without real-time priority")
 NO_INOTIFY = _kind("KH226", _W, "keepalived watches none of its files")
 API_PORT_TAKEN = _kind("KH227", _E, "the API server's port is in use by another program")
 SECOND_KEEPALIVED = _kind("KH228", _W, "a keepalived runs that its service did not start")
+CLOCK_OFF = _kind("KH229", _W, "a node's clock is off")
 
 # 3xx network and wire
 VIP_TAKEN = _kind("KH301", _E, "somebody else holds the VIP")
@@ -156,7 +157,7 @@ ADDRESS_TAKEN = _kind("KH311", _E, "another machine answers for a node's address
 WRONG_INTERFACE = _kind("KH312", _E, "the interface named is not the one in the VIP's subnet")
 VIP_ADVERTISED = _kind("KH313", _E, "another virtual router announces the VIP")
 NOT_LISTENED = _kind("KH314", _W, "the wire cannot be probed from a node")
-OTHER_ROUTERS = _kind("KH315", _I, "other virtual routers speak on the segment")
+ROUTERS_NEARBY = _kind("KH315", _I, "other virtual routers speak on the segment")
 
 # 4xx VRRP
 NO_HOLDER = _kind("KH401", _E, "no node holds the VIP")

@@ -9,6 +9,7 @@ from kubeha import keepalived, paths
 from kubeha.checks import (
     automation,
     certificates,
+    clock,
     control_plane,
     diagnosis,
     etcd,
@@ -83,6 +84,7 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
 # What needs credentials, or asks for more than a glance.
 THOROUGH = (
     *CHECKS,
+    clock.clock_off,
     network.address_taken,
     wire.vrid_fought_over,
     wire.vip_advertised,

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from kubeha.checks import (
     automation,
     certificates,
+    clock,
     control_plane,
     deployed,
     etcd,
@@ -50,6 +51,7 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     network.vip_subnet,
     network.named_interface,
     network.wrong_interface,
+    clock.clock_off,
     network.address_taken,
     network.shared_segment,
     network.port_taken,

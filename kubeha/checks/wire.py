@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from kubeha import paths, vrrp
+from kubeha import keepalived, paths, vrrp
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding, Severity
 from kubeha.facts import Advert
-from kubeha.grammar import keepalived as grammar
-from kubeha.grammar.virtual_router import VirtualRouter, virtual_routers
+from kubeha.grammar.virtual_router import VirtualRouter
 from kubeha.model import IPAddress
 from kubeha.world import World
 
@@ -73,7 +72,7 @@ def configured(world: World) -> Iterator[VirtualRouter]:
     """Every virtual router in the keepalived.conf of a load balancer node."""
     for facts in world.load_balancers:
         if text := facts.text_of(paths.KEEPALIVED_CONFIG):
-            yield from virtual_routers(grammar.parse(text))
+            yield from keepalived.routers(text)
 
 
 def vrids(world: World) -> tuple[int, ...]:
@@ -146,7 +145,7 @@ def other_routers(world: World) -> Iterator[Finding]:
     others = [each for each in neighbours(world) if each.advert.vrid not in said]
     others = [each for each in others if world.cluster.endpoint.vip not in each.advert.addresses]
     if others:
-        yield kinds.OTHER_ROUTERS.at(
+        yield kinds.ROUTERS_NEARBY.at(
             "",
             f"{len(others)} other virtual router(s) on this segment: "
             + ", ".join(f"VRID {each.advert.vrid} of {each.name}" for each in others[:8]),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubeha import facts, haproxy, keepalived
+from kubeha.facts import wire
 
 HERE = Path(__file__).parent
 PARSERS = {
@@ -25,7 +26,10 @@ PARSERS = {
         [str(address) for address in keepalived.virtual_addresses(text)],
     ],
     "systemctl_show": facts.parse_units,
-    "ip_address": facts.parse_addresses,
+    "ip_address": lambda text: [facts.parse_addresses(text), facts.parse_links(text)],
+    "vrrp_frames": lambda text: [
+        wire.advert("eth0", bytes.fromhex(line)) for line in text.splitlines()
+    ],
     "dpkg_query": lambda text: [facts.parse_dpkg(text), sorted(facts.parse_present(text))],
     "conffiles": facts.parse_conffiles,
     "ss_listeners": facts.parse_listeners,
