@@ -4,12 +4,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
 from kubeha import paths, vrrp
-from kubeha.grammar.keepalived import parse
-from kubeha.grammar.virtual_router import IPAddress, virtual_routers
+from kubeha.grammar.keepalived import Parsed, parse
+from kubeha.grammar.virtual_router import IPAddress, VirtualRouter, virtual_routers
 from kubeha.model import Cluster, Node
 from kubeha.templates import fill
 
@@ -135,22 +136,33 @@ class Identity:
     unicast: bool
 
 
+@lru_cache(maxsize=64)
+def read_config(text: str) -> Parsed:
+    """A deployed keepalived.conf; many checks ask for the same one."""
+    return parse(text, paths.KEEPALIVED_CONFIG)
+
+
+@lru_cache(maxsize=64)
+def routers(text: str) -> tuple[VirtualRouter, ...]:
+    """Every vrrp_instance of a deployed keepalived.conf, whoever wrote it."""
+    return virtual_routers(read_config(text))
+
+
 def identity(text: str) -> Identity:
     """Identity of the first vrrp_instance in a keepalived.conf."""
-    for router in virtual_routers(parse(text)):
+    for router in routers(text):
         return Identity(router.vrid, router.version, router.interface, router.unicast)
     return Identity(None, None, None, False)
 
 
 def virtual_addresses(text: str) -> tuple[IPAddress, ...]:
     """The VIPs in a keepalived.conf, whoever wrote it, those outside adverts included."""
-    routers = virtual_routers(parse(text))
-    return tuple(vip.address for r in routers for vip in (*r.vips, *r.excluded_vips))
+    return tuple(vip.address for r in routers(text) for vip in (*r.vips, *r.excluded_vips))
 
 
 def unicast_peers(text: str) -> tuple[IPAddress, ...]:
     """The peers in a keepalived.conf, of all its instances."""
-    return tuple(peer for router in virtual_routers(parse(text)) for peer in router.unicast_peers)
+    return tuple(peer for router in routers(text) for peer in router.unicast_peers)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:

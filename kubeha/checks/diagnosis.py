@@ -18,10 +18,12 @@ from kubeha.model import IPAddress
 from kubeha.world import World
 
 # For how long a line about a dropped advert is news, in seconds. A stranger may be silent for a
-# while: up to 2.3.2, keepalived's own adverts silence another master (facts measured on 2.2.7).
-RECENT = 60.0
-# So often within RECENT on one node, and not at rest: nobody plans that.
+# while: up to 2.3.2, the adverts of a master silence another one (vrrp_scheduler.c re-arms the
+# timer of its own adverts at any advert received). A reload of ours ends it at once.
+RECENT = 120.0
+# So often within a minute on one node, and not at rest: nobody plans that.
 FLAPS = 4
+MINUTE = 60.0
 
 KINDS: dict[Aspect, Kind] = {
     Aspect.VERSION: kinds.VERSIONS_DIFFER,
@@ -182,12 +184,18 @@ def _strange_lines(world: World, group: tuple[Member, ...]) -> Iterator[tuple[st
     loaded = max((_loaded(each) for each in group), default=0.0)
     for member in group:
         for event in member.events:
-            if event.said not in DROPPED or member.now - event.time > RECENT:
+            if not _dropped(member, event) or member.now - event.time > RECENT:
                 continue
             # Before the last of our nodes read its file, it may have been our own.
             unnamed = known and alike and event.time > loaded
             if event.source not in ours if event.source else unnamed:
                 yield member.name, event
+
+
+def _dropped(member: Member, event: Event) -> bool:
+    """Does the line tell of an advert that was refused? Version 3 learns another interval."""
+    version = member.effective.version if member.effective else None
+    return event.said in DROPPED and not (event.said is Said.INTERVAL and version == 3)
 
 
 def _loaded(member: Member) -> float:
@@ -230,7 +238,8 @@ def deaf(world: World) -> Iterator[Finding]:
     masters = sorted((each for each in group if each.master), key=_priority, reverse=True)
     if len(masters) < 2 or any(each.aspect in DEAFENING for each in differing(world, group)):
         return
-    if any(network.shared_segment(world)):
+    # Causes that are told as such.
+    if any(network.shared_segment(world)) or any(outdated(each) for each in group):
         return
     if world.before is not None and sum(each.master for each in members(world.before)) < 2:
         return
@@ -264,7 +273,7 @@ def flapping(world: World) -> Iterator[Finding]:
     """The VIP comes and goes, and has not come to rest."""
     for member in members(world):
         times = [e.time for e in member.events if e.said is Said.MASTER]
-        lately = [time for time in times if member.now - time <= RECENT]
+        lately = [time for time in times if member.now - time <= MINUTE]
         if len(lately) < FLAPS:
             continue
         pace = (lately[-1] - lately[0]) / (len(lately) - 1)

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from kubeha import compare, keepalived, paths
 from kubeha.facts import NodeFacts
 from kubeha.facts.journal import Event, Said, events
-from kubeha.grammar.keepalived import parse
-from kubeha.grammar.virtual_router import Vip, VirtualRouter, virtual_routers
+from kubeha.grammar.virtual_router import Vip, VirtualRouter
 from kubeha.keepalived import VrrpState
 from kubeha.model import IPAddress
 from kubeha.world import World
@@ -67,11 +66,8 @@ def members(world: World) -> tuple[Member, ...]:
     """Those of the load balancer nodes where keepalived runs, in the order of the cluster file."""
     vip = world.cluster.endpoint.vip
     active = [facts for facts in world.load_balancers if _runs(facts)]
-    parsed = {
-        facts.name: parse(facts.text_of(paths.KEEPALIVED_CONFIG) or "", paths.KEEPALIVED_CONFIG)
-        for facts in active
-    }
-    files = {name: virtual_routers(each) for name, each in parsed.items()}
+    texts = {facts.name: facts.text_of(paths.KEEPALIVED_CONFIG) or "" for facts in active}
+    files = {name: keepalived.routers(text) for name, text in texts.items()}
     carrying = [one for each in files.values() if (one := compare.carrying(each, vip))]
     result = []
     for facts in active:
@@ -83,12 +79,18 @@ def members(world: World) -> tuple[Member, ...]:
                 facts=facts,
                 file=file,
                 running=_running(facts, vip, file),
-                complete=not any("not looked at" in p.message for p in parsed[facts.name].problems),
+                complete=_complete(texts[facts.name]),
                 events=_events(facts, file),
                 now=(facts.clock or 0.0) - (facts.clock_offset or 0.0),
             )
         )
     return tuple(result)
+
+
+def _complete(text: str) -> bool:
+    """Is the file all there is? What it includes was not asked for."""
+    problems = keepalived.read_config(text).problems
+    return not any("not looked at" in problem.message for problem in problems)
 
 
 def _runs(facts: NodeFacts) -> bool:
@@ -108,12 +110,12 @@ def _running(facts: NodeFacts, vip: IPAddress, file: VirtualRouter | None) -> Vr
 def _events(facts: NodeFacts, file: VirtualRouter | None) -> tuple[Event, ...]:
     """Of this run and this instance only: what was before it was mended is not what is wrong."""
     unit = facts.units[KEEPALIVED]
-    lines = [
-        replace(line, time=line.time - (facts.clock_offset or 0.0))
-        for line in facts.keepalived_journal or ()
-        if line.invocation == unit.invocation_id
+    ahead = facts.clock_offset or 0.0
+    found = [
+        replace(event, time=event.time - ahead)
+        for event in events(facts.keepalived_journal or ())
+        if event.invocation == unit.invocation_id
     ]
-    found = events(lines)
     loaded = [at for at, each in enumerate(found) if each.said in (Said.STARTED, Said.RELOADED)]
     since = found[loaded[-1] :] if loaded else found
     ours = ("", file.instance if file else "")

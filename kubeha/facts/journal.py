@@ -8,9 +8,9 @@ in rate). Lines of 1.2 and 1.3, which articles quote, are understood, too. Sourc
 
 import json
 import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from kubeha.remote import Command
@@ -93,6 +93,7 @@ class Event:
     instance: str = ""
     source: Address | None = None
     line: str = ""
+    invocation: str = ""
 
 
 _A = r"(?P<source>[0-9a-fA-F.:]+?)"
@@ -103,7 +104,7 @@ _PATTERNS: tuple[tuple[Said, str], ...] = (
     (Said.VIPS, r"receive(?:d)? an (?:unexpected|invalid) ip number count"),
     (Said.VIPS, r"expected \d+ VIPs? but received \d+"),
     (Said.VERSION, rf"(?:wrong|invalid) (?:VRRP )?version{_FROM}\. "),
-    (Said.INTERVAL, r"adverti[sz]e?ment interval mismatch"),
+    (Said.INTERVAL, rf"adverti[sz]e?ment interval mismatch(?: with {_A} )?"),
     (Said.AUTHENTICATION, r"received an invalid passwd"),
     (Said.AUTHENTICATION, rf"received a \d+ auth{_FROM}, expecting"),
     (Said.NOT_A_PEER, rf"unicast source address {_A} not a unicast peer"),
@@ -127,19 +128,20 @@ _COMPILED = tuple((said, re.compile(pattern, re.IGNORECASE)) for said, pattern i
 _INSTANCE = re.compile(r"^(?:VRRP_Instance)?\((?P<name>[^)]*)\) ")
 
 
-def events(lines: Sequence[JournalLine]) -> tuple[Event, ...]:
+@lru_cache(maxsize=64)
+def events(lines: tuple[JournalLine, ...]) -> tuple[Event, ...]:
     """What of these lines is about adverts, states and the process itself, in their order."""
-    return tuple(_events(lines))
+    return tuple(found for line in lines if (found := _event(line)))
 
 
-def _events(lines: Sequence[JournalLine]) -> Iterator[Event]:
-    for line in lines:
-        named = _INSTANCE.match(line.message)
-        for said, pattern in _COMPILED:
-            if found := pattern.search(line.message):
-                source = _address(found.groupdict().get("source"))
-                yield Event(said, line.time, named["name"] if named else "", source, line.message)
-                break
+def _event(line: JournalLine) -> Event | None:
+    for said, pattern in _COMPILED:
+        if found := pattern.search(line.message):
+            named = _INSTANCE.match(line.message)
+            source = _address(found.groupdict().get("source"))
+            name = named["name"] if named else ""
+            return Event(said, line.time, name, source, line.message, line.invocation)
+    return None
 
 
 def _address(word: str | None) -> Address | None:
