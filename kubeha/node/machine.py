@@ -38,10 +38,14 @@ def processes(names: "set[str]", vip: str) -> Iterator[Dict[str, Any]]:
         try:
             with open("/proc/%s/comm" % number) as stream:
                 name = stream.read().strip()
-            if name in names:
-                yield dict(_process(int(number), name, own), names_vip=_names(number, vip))
+            if name not in names:
+                continue
+            process = dict(_process(int(number), name, own), names_vip=_names(number, vip))
         except OSError:
             continue
+        # What this look itself asks (keepalived -v) is none.
+        if process["parent"] != os.getpid():
+            yield process
 
 
 def _process(pid: int, name: str, own: Optional[str]) -> Dict[str, Any]:
