@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 
 import pytest
+from lint.haproxy_files import edited, findings
 
 from kubeha.desired import PACKAGES
 from kubeha.grammar.haproxy import parse
@@ -234,3 +235,42 @@ def test_haproxy_refuses_what_we_refuse(release: str) -> None:
     assert {name for name, (status, _) in answers.items() if status == 0} == {"right"}
     known = {"section"}  # keywords are no part of the grammar that we read
     assert {name for name, text in files.items() if not parse(text).problems} == {"right"} | known
+
+
+# Settings that some versions refuse, each in a file that is good otherwise.
+KEYWORDS = {
+    "good": (),
+    "nbproc": ("maxconn 8000 => maxconn 8000\n    nbproc 1",),
+    "grace": ("retries 3 => retries 3\n    grace 5s",),
+    "bind-process": ("bind :8443 => bind :8443\n    bind-process 1",),
+    "reqrep": ("bind :8443 => bind :8443\n    reqrep ^a b",),
+    "reqadd": ("bind :8443 => bind :8443\n    reqadd X:y",),
+    "rspadd": ("bind :8443 => bind :8443\n    rspadd X:y",),
+    "clitimeout": ("bind :8443 => bind :8443\n    clitimeout 5000",),
+    "srvtimeout": ("balance roundrobin => balance roundrobin\n    srvtimeout 5000",),
+    "contimeout": ("balance roundrobin => balance roundrobin\n    contimeout 5000",),
+    "forceclose": ("bind :8443 => bind :8443\n    option forceclose",),
+    "host": ("GET /readyz => GET /readyz HTTP/1.1\\r\\nHost:\\ kubernetes",),
+    "keepalive": ("retries 3 => retries 3\n    clitcpka-idle 30s",),
+    "send": ("GET /readyz => GET /readyz\n    http-check send meth GET uri /readyz",),
+}
+
+
+@pytest.mark.lab
+@pytest.mark.provokes("KH749")
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_a_version_refuses_is_what_we_say_it_refuses(release: str) -> None:
+    """KH749 as an error, exactly where the real program does not take the file."""
+    bare = ("verify required ca-file /etc/ca.pem verifyhost kubernetes => verify none",)
+    files = {name: edited(*bare, *edits) for name, edits in KEYWORDS.items()}
+    answers = asked(release, files)
+    refused = {name for name, (status, _) in answers.items() if status != 0}
+    said = {
+        name
+        for name, text in files.items()
+        for found in findings(text, RELEASES[release])
+        if (found.code, found.severity) == ("KH749", "error")
+    }
+    assert said == refused
+    assert "good" not in refused and "nbproc" in refused
