@@ -4,7 +4,8 @@ Invariant: at every moment of the rollout at least one node that was healthy bef
 untouched, so the endpoint has somewhere to live.
 
 Order: at first deployment the primary comes first, so that it holds the VIP before anybody could
-contend for it. At every later change the holder comes last of those that run: all others carry the
+contend for it; so it is where somebody else's keepalived has the VIP now (`takeover`). At every
+later change the holder comes last of those that run: all others carry the
 new state and are known to be healthy before the VIP has to move. Nodes that are new come after it.
 """
 
@@ -18,6 +19,7 @@ from kubeha.desired import DesiredFile, DesiredNode, Site, desired_node
 from kubeha.facts import NodeFacts
 from kubeha.model import Cluster
 from kubeha.remote import FileState
+from kubeha.takeover import after_takeover
 from kubeha.templates import MARK
 from kubeha.vrrp import derived_vrid
 from kubeha.world import World, is_ours
@@ -90,13 +92,17 @@ class NodeChange:
 
 @dataclass(frozen=True)
 class Plan:
-    """Changes in the order in which they are carried out; nodes without a change are left out."""
+    """Changes in the order in which they are carried out; nodes without a change are left out.
+
+    `takeover`: nodes whose keepalived, not set up by kubeha, is stopped before ours first starts.
+    """
 
     cluster: str
     vip: str
     first: bool
     holder: str | None
     changes: tuple[NodeChange, ...]
+    takeover: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -126,6 +132,7 @@ def make_plan(
 ) -> Plan:
     """The shortest way from what was seen to what is wanted."""
     vip = cluster.endpoint.vip
+    takeover, facts = after_takeover(cluster, facts)
     holder = next((name for name in desired if facts[name].holds(vip)), None)
     first = holder is None and not any(_serves(facts[name]) for name in desired)
     new = set() if first else newcomers(cluster, facts)
@@ -138,6 +145,7 @@ def make_plan(
         first=first,
         holder=holder,
         changes=tuple(change for change in changes if not change.empty),
+        takeover=takeover,
     )
 
 

@@ -39,6 +39,12 @@ def plan_text(plan: Plan, *, diff: bool = True) -> str:
         told.setdefault(todo, change.node)
         lines += [f"   {line}" for line in todo]
     count = len(plan.changes)
+    if plan.takeover:
+        lines.append(
+            f"Takeover: keepalived on {', '.join(plan.takeover)} was not set up by kubeha; it is"
+            f" stopped there just before {plan.changes[0].node} starts its own: {plan.vip} is"
+            " nowhere for some seconds."
+        )
     if plan.first:
         first = plan.changes[0].node
         lines.append(f"Order: {first} first; once it holds {plan.vip}, the others one at a time.")
@@ -104,6 +110,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "vip": plan.vip,
         "first_deployment": plan.first,
         "holder": plan.holder,
+        "takeover": list(plan.takeover),
         "changes": [_change_json(change) for change in plan.changes],
     }
 

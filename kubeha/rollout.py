@@ -22,7 +22,7 @@ from kubeha.facts import (
 )
 from kubeha.model import Cluster
 from kubeha.observe import FULL
-from kubeha.plan import NodeChange, Plan
+from kubeha.plan import KEEPALIVED, NodeChange, Plan
 from kubeha.remote import (
     Collected,
     Command,
@@ -37,17 +37,20 @@ from kubeha.steps import (
     APT_GET,
     Gate,
     GateKind,
+    HandBack,
     NotePackages,
     PurgeNew,
     Remove,
     Run,
     Stage,
     Step,
+    TakeOver,
     Write,
     forward,
     noteworthy,
     way_back,
 )
+from kubeha.takeover import after_takeover
 from kubeha.vrrp import failover_bounds
 
 log = logging.getLogger(__name__)
@@ -131,9 +134,10 @@ class Rollout:
         """
         for change in self.plan.changes:
             memory = Memory()
+            takeover = self.plan.takeover if change is self.plan.changes[0] else ()
             try:
                 memory.holder = await self._expected_holder(change)
-                for step in forward(change):
+                for step in forward(change, takeover):
                     self.progress(change.node, step.title)
                     memory.done.append(step)
                     await self._step(change, step, memory)
@@ -169,9 +173,23 @@ class Rollout:
             ) from failure
         raise RolloutFailed(
             f"{failure.message}; the node was put back as it was",
-            hint=failure.hint or "mend the cause, then run kubeha apply again",
+            hint=failure.hint or self._what_next(change),
             node=change.node,
         ) from failure
+
+    def _what_next(self, change: NodeChange) -> str:
+        """After the first node was taken over, what is still theirs would fight with it."""
+        changed = [each.node for each in self.plan.changes[: self.plan.changes.index(change)]]
+        idle = [name for name in self.plan.takeover if name not in changed] if changed else []
+        words = "mend the cause, then run kubeha apply again"
+        if idle:
+            words += f"; until then keepalived stays stopped on {' and '.join(idle)}"
+        return words
+
+    @property
+    def _known(self) -> Mapping[str, NodeFacts]:
+        """What the plan was made from."""
+        return after_takeover(self.cluster, self.before)[1]
 
     async def _undo(self, change: NodeChange, memory: Memory) -> list[str]:
         """Every step of the way back is tried; returns what failed of it."""
@@ -181,7 +199,7 @@ class Rollout:
             return [error.message]
         memory.holder = None
         errors = []
-        for step in way_back(ours, self.before[change.node], memory.done):
+        for step in way_back(ours, self._known[change.node], memory.done):
             try:
                 await self._step(change, step, memory)
             except KubehaError as error:
@@ -211,6 +229,11 @@ class Rollout:
                 memory.packages = await self._packages(change.node)
             case PurgeNew():
                 await self._purge(change.node, memory.packages)
+            case TakeOver(nodes=nodes):
+                await self._keepalived("stop", nodes)
+                await self._until_vip_is_gone(step)
+            case HandBack(nodes=nodes):
+                await self._keepalived("start", nodes)
             case Gate():
                 await self._gate(change, step, memory)
 
@@ -263,6 +286,37 @@ class Rollout:
         if new:
             await self._run(node, Run("purge", (*APT_GET, "purge", *new), APT, verbose=True))
 
+    async def _keepalived(self, verb: str, nodes: Sequence[str]) -> None:
+        """The same on all of them at once; tried everywhere, then the first failure is told."""
+        run = Run(f"{verb} keepalived", ("systemctl", verb, KEEPALIVED), timeout=90.0)
+        results = await asyncio.gather(
+            *(self._run(name, run) for name in nodes), return_exceptions=True
+        )
+        for failure in results:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def _until_vip_is_gone(self, step: TakeOver) -> None:
+        """A keepalived takes its VIP along when it ends; what is left, somebody else put there."""
+        vip = self.cluster.endpoint.vip
+        deadline = time.monotonic() + self.patience.limit
+        while True:
+            seen = await self.look(step.nodes)
+            left = [
+                name
+                for name, facts in seen.items()
+                if not isinstance(facts, NodeFacts) or facts.holds(vip) is not False
+            ]
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise StepFailed(
+                    f"{step.title}: {vip} is still on {' and '.join(left)}",
+                    hint=f"see who has put it there: ip address show to {vip}",
+                    node=left[0],
+                )
+            await asyncio.sleep(self.patience.interval)
+
     async def _gate(self, change: NodeChange, gate: Gate, memory: Memory) -> None:
         """Poll until it is open, then look again; the last thing seen is the error."""
         deadline = time.monotonic() + self.patience.limit
@@ -276,7 +330,7 @@ class Rollout:
 
     async def _closed(self, change: NodeChange, gate: Gate, memory: Memory) -> str | None:
         """Why the gate is closed, or None."""
-        before = self.before[change.node]
+        before = self._known[change.node]
         if gate.kind is GateKind.HAPROXY:
             seen = await self.look([change.node])
             return gates.haproxy_serves(seen[change.node], before, gate.renewed)

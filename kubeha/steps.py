@@ -83,6 +83,22 @@ class PurgeNew:
     title: str
 
 
+@dataclass(frozen=True)
+class TakeOver:
+    """Stop the keepalived of these nodes, and see that none has the VIP any more."""
+
+    title: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HandBack:
+    """Start the keepalived of these nodes again, with the files that they had."""
+
+    title: str
+    nodes: tuple[str, ...]
+
+
 class GateKind(StrEnum):
     """What has to be seen before the next step."""
 
@@ -99,11 +115,14 @@ class Gate:
     renewed: bool
 
 
-Step = Run | Write | Stage | Remove | NotePackages | PurgeNew | Gate
+Step = Run | Write | Stage | Remove | NotePackages | PurgeNew | TakeOver | HandBack | Gate
 
 
-def forward(change: NodeChange) -> tuple[Step, ...]:
-    """From what was seen to what is wanted, on one node."""
+def forward(change: NodeChange, takeover: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """From what was seen to what is wanted, on one node.
+
+    `takeover`: nodes whose keepalived has to give the VIP away first; as late as can be.
+    """
     support = tuple(f for f in change.files if f.path not in (*VALIDATED, paths.APPLIED))
     settings = tuple(f for f in change.files if f.path in VALIDATED)
     stamp = tuple(f for f in change.files if f.path == paths.APPLIED)
@@ -124,8 +143,11 @@ def forward(change: NodeChange) -> tuple[Step, ...]:
         steps.append(Run("unmask the services", ("systemctl", "unmask", "--runtime", *units)))
     if support or change.install:
         steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
-    for unit, gate in ((HAPROXY, GateKind.HAPROXY), (KEEPALIVED, GateKind.KEEPALIVED)):
-        steps += _service(change, unit, gate)
+    steps += _service(change, HAPROXY, GateKind.HAPROXY)
+    if takeover:
+        who = ", ".join(takeover)
+        steps.append(TakeOver(f"stop the keepalived that is not ours on {who}", takeover))
+    steps += _service(change, KEEPALIVED, GateKind.KEEPALIVED)
     if stamp:
         writes = tuple(write(file) for file in stamp)
         steps.append(Write("note what the services were given", writes))
@@ -221,6 +243,10 @@ def way_back(change: NodeChange, before: NodeFacts, done: Sequence[Step]) -> tup
         steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
     for unit, gate in ((HAPROXY, GateKind.HAPROXY), (KEEPALIVED, GateKind.KEEPALIVED)):
         steps += _again(unit, gate, before, done)
+    for step in done:
+        if isinstance(step, TakeOver):
+            who = ", ".join(step.nodes)
+            steps.append(HandBack(f"start the keepalived that was there on {who}", step.nodes))
     return tuple(steps)
 
 

@@ -11,6 +11,7 @@ from kubeha.facts import NodeFacts
 from kubeha.model import Cluster
 from kubeha.observe import Fleet, meet_strangers, open_fleet, survey
 from kubeha.plan import Plan, make_plan, wanted
+from kubeha.takeover import taken_over
 from kubeha.world import World
 
 
@@ -48,7 +49,11 @@ async def prepare(
     world = await meet_strangers(cluster, world, become_password)
     findings = preflight(world)
     if adopt:
-        findings = tuple(found for found in findings if found.code != kinds.FOREIGN_FILE.code)
+        settled = {kinds.FOREIGN_FILE.code}
+        if set(world.holders) <= set(taken_over(cluster, world.nodes)):
+            # All of them are stopped before ours starts.
+            settled.add(kinds.TWO_HOLDERS.code)
+        findings = tuple(found for found in findings if found.code not in settled)
     findings = ignoring(findings, cluster.ignore)
     desired = wanted(world)
     complete = len(desired) == len(cluster.load_balancer_nodes) == len(world.load_balancers)
