@@ -229,7 +229,7 @@ def _odd(values: Values) -> tuple[str, ...]:
 
 
 def _differing(aspect: Aspect, values: Values, what: str, fix: str) -> Difference:
-    everybody = [name for _, names in values for name in names]
+    everybody = sorted(name for _, names in values for name in names)
     return Difference(aspect, _odd(values), values, f"{_and(everybody)} {what}", fix)
 
 

@@ -162,16 +162,17 @@ def stranger(world: World) -> Iterator[Finding]:
         return
     source = next((event.source for _, event in lines if event.source), None)
     vrid = next((each.effective.vrid for each in group if each.effective), None)
-    who = f" by {source}" if source else ", by whom this version of keepalived does not log"
+    who = str(source or "somebody else (this version of keepalived does not log who it is)")
+    interface = next((each.file.interface for each in group if each.file), None) or "eth0"
     effect = " and our nodes follow it" if followed is not None else ""
     evidence = [f"{name} logs: {event.line}" for name, event in lines[-1:]]
     if followed is not None:
         evidence.append(f"all our nodes are backups of a master with priority {followed}")
     yield kinds.VRID_TAKEN.at(
         "",
-        f"VRID {vrid} is in use on this segment{who}{effect}",
-        "see who it is: kubeha verify listens, or tcpdump -ni eth0 ip proto 112 on a node; then"
-        " give one of the two another virtual_router_id, or use unicast (vrrp.mode: unicast)",
+        f"VRID {vrid} is in use on this segment by {who}{effect}",
+        f"see who it is: kubeha verify listens, or tcpdump -ni {interface} ip proto 112 on a node;"
+        " then give one of the two another virtual_router_id, or speak unicast (vrrp.mode)",
         "; ".join(evidence),
     )
 
@@ -296,9 +297,9 @@ def causes(world: World) -> tuple[Finding, ...]:
 
 
 def because(world: World) -> str:
-    """Where the cause is told, such as: mend the cause, KH413 below; empty if there is none."""
+    """Where the cause is told, such as: mend the cause, KH413; empty if there is none."""
     codes = dict.fromkeys(each.code for each in causes(world))
-    return f"mend the cause, {' and '.join(codes)} below" if codes else ""
+    return f"mend the cause, {' and '.join(codes)}" if codes else ""
 
 
 def unsettled(world: World) -> bool:
