@@ -188,18 +188,22 @@ def _masters(facts: NodeFacts) -> Iterator[Kubeconfig]:
 
 
 def _redirection(past: list[tuple[Kubeconfig, str]], endpoint: str) -> str:
-    """sed for the files, and what to restart; a --master has to be taken away by hand."""
+    """sed for files of the node; what is inside a container, or a flag, has other ways."""
+    todo = []
     files = [config for config, _ in past if config.path.startswith("/")]
-    if not files:
-        return "take the --master away and give it a --kubeconfig that leads to the endpoint"
-    urls = sorted({server.url for config in files for server in config.servers})
-    edits = " ".join(f"-e 's#{url}#{endpoint}#'" for url in urls)
-    names = " ".join(config.path for config in files)
-    return (
-        f"once the endpoint answers: sed -i {edits} {names}; then restart what uses them"
-        " (kubelet, kube-proxy; kube-proxy of kubeadm has its own in a ConfigMap: kubeha explain"
-        " KH618)"
-    )
+    if files:
+        urls = sorted({server.url for config in files for server in config.servers})
+        edits = " ".join(f"-e 's#{url}#{endpoint}#'" for url in urls)
+        names = " ".join(config.path for config in files)
+        todo.append(f"sed -i {edits} {names}; then restart what uses them (kubelet, kube-proxy)")
+    if any(config.path.startswith("kube-proxy:") for config, _ in past):
+        todo.append(
+            f"kubectl -n kube-system edit configmap kube-proxy (server: {endpoint}), kubectl -n"
+            " kube-system rollout restart daemonset kube-proxy"
+        )
+    if any(config.path.startswith("--master") for config, _ in past):
+        todo.append("take the --master away, its --kubeconfig will do")
+    return f"once the endpoint answers: {'; '.join(todo) or 'change its server'}"
 
 
 def _listed(paths: list[str]) -> str:

@@ -135,7 +135,10 @@ def kubeconfigs(seen: List[Process]) -> List[Dict[str, Any]]:
     for process in seen:
         path = process.flags.get("kubeconfig", "")
         if path and path not in found:
-            _note(found, path, _read(_root(process.pid), path))
+            # One that only the container has cannot be mended on the node: its owner is named.
+            own = _read("/", path) is not None
+            label = path if own else "%s:%s" % (process.name, path)
+            _note(found, label, _read(_root(process.pid), path))
     servers = {path: servers_of(text) for path, text in found.items()}
     known = resolve({host for urls in servers.values() for host in map(_host, urls)})
     return [

@@ -436,6 +436,17 @@ def test_the_vip_past_haproxy_and_a_controllers_master() -> None:
     assert found.message.startswith("--master of kube-scheduler leads to one machine")
 
 
+@pytest.mark.provokes("KH618")
+def test_what_only_a_container_has_is_mended_in_its_configmap() -> None:
+    inside = kubeconfig(
+        "kube-proxy:/var/lib/kube-proxy/kubeconfig.conf", "https://198.51.100.11:6443"
+    )
+    found = same(m2=configs("m2", inside))
+    assert found.code == "KH618"
+    assert "sed" not in found.fix
+    assert "kubectl -n kube-system edit configmap kube-proxy" in found.fix
+
+
 @pytest.mark.parametrize(
     "config",
     [
