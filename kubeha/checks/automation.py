@@ -23,12 +23,12 @@ def unattended_upgrades(world: World) -> Iterator[Finding]:
         if packages:
             found[facts.name] = packages
     if found:
-        words = " and ".join(sorted({name for names in found.values() for name in names}))
+        packages = sorted({name for names in found.values() for name in names})
         yield kinds.UNATTENDED_UPGRADES.at(
             "",
-            f"unattended-upgrades may upgrade {words} and so restart the holder's services at any"
+            f"unattended-upgrades may upgrade {' and '.join(packages)} and so restart the holder's services at any"
             " time, on several nodes at once",
-            f"to upgrade them yourself, one node after the other: apt-mark hold {words}"
+            f"to upgrade them yourself, one node after the other: apt-mark hold {' '.join(packages)}"
             f" (on {', '.join(found)}); security updates of them are then yours to watch",
             "; ".join(f"{node}: {', '.join(names)}" for node, names in found.items()),
         )

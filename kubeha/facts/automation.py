@@ -47,7 +47,6 @@ def parse(commands: Mapping[str, Completed]) -> Automation:
     """What could be read; the rest is None or empty."""
     text = {name: done.stdout for name, done in commands.items() if done.error is None}
     config = parse_config(text.get("apt_config", ""))
-    modes = _MODE.findall(text.get("needrestart", ""))
     upgrades: bool | None = None
     if config and "apt_timer" in text:
         switched_on = config.get("APT::Periodic::Unattended-Upgrade", ["0"])[-1] not in ("0", "")
@@ -55,7 +54,7 @@ def parse(commands: Mapping[str, Completed]) -> Automation:
     return Automation(
         upgrades,
         tuple(config.get("Unattended-Upgrade::Package-Blacklist::", ())),
-        modes[-1] if modes else None,
+        parse_mode(text.get("needrestart", "")),
         parse_overrides(text.get("needrestart", "")),
         parse_held(text.get("packages", "")),
     )
@@ -68,6 +67,12 @@ def parse_config(text: str) -> dict[str, list[str]]:
         if match := _CONFIG_LINE.fullmatch(line.strip()):
             found.setdefault(match["key"], []).append(match["value"])
     return found
+
+
+def parse_mode(text: str) -> str | None:
+    """needrestart.conf (Perl): (l)ist, (i)nteractive, (a)utomatic; None: as it comes."""
+    modes = _MODE.findall(text)
+    return modes[-1] if modes else None
 
 
 def parse_overrides(text: str) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _ADDRESS_FORMS = tuple(
     re.compile(form)
     for form in (
         rf"^address\s+{_ANY}(/|\s|$)",  # interfaces(5)
-        rf"\bip\s.*\badd\s+{_ANY}(/|\s|$)",  # interfaces(5): up ip address add
+        rf"\bip\s+(-\S+\s+)*a(ddr(ess)?)?\s+add\s+{_ANY}(/|\s|$)",  # interfaces(5): up ip ...
         rf"^Address\s*=\s*{_ANY}/",  # systemd.network(5)
         rf"^(-\s*|addresses\s*:.*)[\"']?{_ANY}/",  # netplan(5)
         rf"^address[0-9]+\s*=\s*{_ANY}/",  # nm-settings-keyfile(5)

@@ -7,12 +7,14 @@ read the difference.
 
 import json
 from dataclasses import asdict, is_dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
 from kubeha import facts, haproxy, keepalived
-from kubeha.facts import wire
+from kubeha.facts import automation, iptables_rules, kernel, machine, nft_rules, programs, wire
+from kubeha.facts.packet_filter import TCP, VRRP, Packet, dropped
 
 HERE = Path(__file__).parent
 PARSERS = {
@@ -36,7 +38,39 @@ PARSERS = {
     "df": facts.parse_free,
     "os_release": facts.parse_os_release,
 }
+PARSERS |= {
+    "nft_ruleset": lambda text: judged(nft_rules.parse_nft(text)),
+    "iptables_save": lambda text: judged(iptables_rules.parse_iptables(text, "ip")),
+    "apt_config": lambda text: [
+        automation.parse_config(text).get(key)
+        for key in ("APT::Periodic::Unattended-Upgrade", "Unattended-Upgrade::Origins-Pattern::")
+    ],
+    "needrestart": lambda text: [
+        automation.parse_mode(text), automation.parse_overrides(text),
+    ],
+    "apt_print_uris": lambda text: machine.parse_candidates(text, machine.PACKAGES),
+    "proc_settings": kernel.parse_settings,
+    "systemd_version": programs.parse_systemd_version,
+}  # fmt: skip
 CASES = sorted(path for path in HERE.glob("*/*.txt") if path.parent.name in PARSERS)
+
+
+def judged(tables):
+    """What a firewall does with what the endpoint needs: packet -> the rule that drops it."""
+    if tables is None:
+        return None
+    here, there = ip_address("198.51.100.12"), ip_address("198.51.100.11")
+    packets = {
+        "tcp 8443": Packet(TCP, there, here, 8443, "eth0"),
+        "tcp 6443": Packet(TCP, there, here, 6443, "eth0"),
+        "tcp 22": Packet(TCP, there, here, 22, "eth0"),
+        "vrrp": Packet(VRRP, there, here, None, "eth0"),
+        "vrrp from a stranger": Packet(VRRP, ip_address("203.0.113.9"), here, None, "eth0"),
+        "vrrp multicast": Packet(VRRP, there, ip_address("224.0.0.18"), None, "eth0"),
+        "vrrp out": Packet(VRRP, here, there, None, "eth0", ("output", "postrouting")),
+    }
+    found = {name: dropped(tables, packet) for name, packet in packets.items()}
+    return {name: str(drop) for name, drop in found.items() if drop}
 
 
 def plain(value):
