@@ -107,18 +107,21 @@ def _vrid_taken(world: World, multicast: bool) -> Iterator[Finding]:
     ours = vrids(world)
     family = world.cluster.endpoint.vip.version
     for other in neighbours(world):
-        if other.advert.vrid not in ours or other.advert.source.version != family:
+        vrid = other.advert.vrid
+        if vrid not in ours or other.advert.source.version != family:
             continue
+        fights = any(one.vrid == vrid and not one.unicast for one in own_routers(world))
         found = kinds.VRID_TAKEN.at(
             "",
-            f"VRID {other.advert.vrid} is in use on this segment by {other.name}",
-            _way_out(world, multicast),
+            f"VRID {vrid} is in use on this segment by {other.name}"
+            + (", and what is deployed here fights with it by multicast" if fights else ""),
+            _way_out(world, multicast, fights),
             other.evidence,
         )
         yield found if multicast else replace(found, severity=Severity.WARNING)
 
 
-def _way_out(world: World, multicast: bool) -> str:
+def _way_out(world: World, multicast: bool, fights: bool) -> str:
     free = free_vrid(world)
     if free is None:
         return "no VRID is free on this segment: keep vrrp.mode: unicast"
@@ -126,7 +129,9 @@ def _way_out(world: World, multicast: bool) -> str:
     if world.deployed_vrid() is not None:
         words += ", which takes an interruption; or have theirs changed"
     if multicast:
-        return words
+        return f"{words}; or vrrp.mode: unicast, which hears no stranger"
+    if fights:
+        return f"kubeha apply ends it, for unicast hears no stranger; to be rid of it: {words}"
     return f"nothing breaks while vrrp.mode is unicast; to be rid of it: {words}"
 
 

@@ -7,8 +7,9 @@ from ipaddress import ip_address, ip_interface
 import pytest
 from test_health import OF, healthy
 from test_preflight import ca, only, with_file, world
-from worlds import addresses, bare, cluster, mac
+from worlds import addresses, bare, cluster, mac, text_file
 
+from kubeha import paths
 from kubeha.checks.finding import Finding, Severity
 from kubeha.checks.health import thorough
 from kubeha.checks.preflight import preflight
@@ -83,6 +84,34 @@ def test_the_vrid_of_the_cluster_file_counts_and_the_next_free_one_is_proposed()
     # 10 is what the VIP gives.
     assert "vrrp.vrid: 10 " in codes["KH305"].fix
     assert preflight(heard(advert(10), of=world(named)))[0].code == "KH315"
+
+
+ARTICLE = """vrrp_instance VI_1 {
+    state MASTER
+    interface eth0
+    virtual_router_id 51
+    priority 100
+    virtual_ipaddress {
+        198.51.100.10
+    }
+}
+"""
+
+
+@pytest.mark.provokes("KH305")
+def test_files_written_by_hand_fight_now_and_will_not_after_an_apply() -> None:
+    by_hand = {
+        node.name: with_file(
+            bare(node.name, str(node.address)), text_file(paths.KEEPALIVED_CONFIG, ARTICLE)
+        )
+        for node in OF.nodes
+    }
+    seen = heard(advert(51), of=World(OF, by_hand))
+    before = next(found for found in preflight(seen) if found.code == "KH305")
+    assert before.severity is Severity.WARNING and "fights with it" in before.message
+    assert before.fix.startswith("kubeha apply ends it")
+    now = next(found for found in thorough(seen) if found.code == "KH305")
+    assert now.severity is Severity.ERROR
 
 
 def test_no_vrid_may_be_free() -> None:
