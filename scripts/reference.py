@@ -2,16 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import typer
+from rich.text import Text
 
 from kubeha import vrrp
+from kubeha.blocks import findings_summary
 from kubeha.checks.finding import catalogue
 from kubeha.cli import VERBS, app
 from kubeha.errors import ExitCode
 from kubeha.lab.faults import FAULTS
 from kubeha.lab.faults.kind import Fault
+from kubeha.lint.sources import Grammar, Source
+from kubeha.lint.text import findings_text
+from kubeha.lint.whole import judge
 from kubeha.pages import pages
 
 EXIT_CODES = {
@@ -89,6 +95,15 @@ def failover(intervals: Sequence[float] = (0.05, 0.1, 0.3, 1.0), count: int = 3)
 
     head = ("`advert_interval`", "after a crash", "after an orderly stop")
     return table(head, (row(interval) for interval in intervals))
+
+
+def linted() -> str:
+    """What lint prints on the haproxy.cfg of the article."""
+    file = Path(__file__).parents[1] / "tests/unit/lint/data/article/haproxy.cfg"
+    source = Source("m1/haproxy.cfg", file.read_text(), Grammar.HAPROXY, "m1")
+    found = judge([source])
+    said = f"{findings_text(found)}\n1 file of 1 node: {findings_summary(found)}\n"
+    return Text.from_markup(said).plain
 
 
 def commands() -> str:

@@ -1,10 +1,12 @@
-"""`kubeha lint`: findings on hand-written haproxy.cfg and keepalived.conf; no node is asked."""
+"""`kubeha lint`: findings on hand-written haproxy.cfg and keepalived.conf."""
 
+import asyncio
 import glob
 import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,8 +16,11 @@ from kubeha.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from kubeha.grammar.haproxy_conditions import Version
+    from kubeha.grammar.keepalived_lines import Read
     from kubeha.lint import FileFinding
     from kubeha.lint.sources import Source
+    from kubeha.lint.whole import Programs
+    from kubeha.model import Ignore as Ignored
 
 # A configuration of ten thousand lines has less.
 LARGEST_FILE = 1_000_000
@@ -23,7 +28,7 @@ _STDIN = "-"
 
 
 Files = typer.Argument(
-    ..., metavar="[NODE=]FILE...", help="haproxy.cfg, keepalived.conf; - is standard input."
+    None, metavar="[NODE=]FILE...", help="haproxy.cfg, keepalived.conf; - is standard input."
 )
 
 
@@ -33,7 +38,11 @@ def register(app: typer.Typer) -> None:
 
 
 def lint(
-    files: list[str] = Files,
+    context: typer.Context,
+    files: list[str] | None = Files,
+    deployed: bool = typer.Option(
+        False, "--deployed", help="Judge what is on the load balancer nodes of the cluster file."
+    ),
     output: str = options.Output,
     ignore: list[str] = options.Ignore,
     haproxy_version: str = typer.Option(
@@ -42,31 +51,111 @@ def lint(
     keepalived_version: str = typer.Option(
         "", metavar="VERSION", help="Judge for this keepalived, such as 2.2.7."
     ),
-    exit_zero: bool = typer.Option(False, help="Exit with 0 whatever is found."),
+    exit_zero: bool = typer.Option(False, "--exit-zero", help="Exit with 0 whatever is found."),
+    ask_become_pass: bool = options.AskBecomePass,
 ) -> None:
     """Judge hand-written files: each, both of a node together, and all nodes' against each other.
 
     Files of one directory (m1/haproxy.cfg, m1/keepalived.conf) or of one NODE= are one node's.
     Units, tmpfiles.d files and check scripts may be named too: they tell what the node has.
     """
-    from kubeha.checks.finding import counted
-    from kubeha.checks.ignoring import ignoring
     from kubeha.cli import output as out
     from kubeha.lint import as_json
-    from kubeha.lint.whole import Programs, judge
+    from kubeha.lint.whole import Programs
 
     json_wanted = options.output(output)
-    ignores = options.ignores(ignore)
-    programs = Programs(_version(haproxy_version), _version(keepalived_version))
-    sources = _sources(files)
-    here = all(os.path.isabs(source.name) for source in sources)
-    found = ignoring(judge(sources, programs, _included if here else _beside), ignores)
+    known = Programs(_version(haproxy_version), _version(keepalived_version))
+    if bool(files) is deployed:
+        raise UsageError(
+            "nothing to judge" if not deployed else "--deployed takes no files",
+            hint="name files, as in: kubeha lint haproxy.cfg keepalived.conf; or write --deployed",
+        )
+    looked = (
+        _on_the_nodes(context, ignore, ask_become_pass)
+        if deployed
+        else _given(files or (), options.ignores(ignore))
+    )
+    found = _judge(looked, known)
     if json_wanted:
         out.show_json({"version": 1, "findings": [as_json(each) for each in found]})
     else:
-        _print(found, sources)
-    bad = any(each.severity.value != "info" for each in counted(found))
-    raise typer.Exit(ExitCode.DOES_NOT_HOLD if bad and not exit_zero else ExitCode.OK)
+        _print(found, looked.sources)
+    raise typer.Exit(_exit_code(found, looked, exit_zero))
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What there is to judge. `lost`: nodes that could not be asked."""
+
+    sources: "tuple[Source, ...]"
+    read: "Read"
+    programs: "Programs"
+    ignores: "tuple[Ignored, ...]"
+    lost: int = 0
+
+
+def _given(files: "Sequence[str]", ignores: "tuple[Ignored, ...]") -> _Looked:
+    from kubeha.lint.whole import Programs
+
+    sources = tuple(_sources(files))
+    here = all(os.path.isabs(source.name) for source in sources)
+    return _Looked(sources, _included if here else _beside, Programs(), ignores)
+
+
+def _on_the_nodes(context: typer.Context, ignore: list[str], ask: bool) -> _Looked:
+    """The nodes' own files; who cannot be asked, or lacks a file, is told on standard error."""
+    from kubeha.cli.cluster_file import load
+    from kubeha.deployed_files import deployed_files
+    from kubeha.lint.sources import Grammar
+    from kubeha.lint.whole import Programs
+
+    cluster = load(context, ignore=ignore)
+    password = options.become_password(ask)
+    nodes, lost = asyncio.run(deployed_files(cluster, password))
+    for gone in lost:
+        print(f"{gone.name}: cannot be asked: {gone.reason}", file=sys.stderr)
+    for node in nodes:
+        for grammar in (Grammar.HAPROXY, Grammar.KEEPALIVED):
+            if not any(source.grammar is grammar for source in node.sources):
+                print(f"{node.node}: no {grammar.value} that can be read", file=sys.stderr)
+    sources = tuple(source for node in nodes for source in node.sources)
+    versions = {
+        name: {node.versions.get(name, "") for node in nodes} for name in ("haproxy", "keepalived")
+    }
+    programs = Programs(_same(versions["haproxy"]), _same(versions["keepalived"]))
+    return _Looked(sources, lambda _: [], programs, cluster.ignore, len(lost))
+
+
+def _same(versions: set[str]) -> "Version | None":
+    """The version that all nodes have, without Debian's epoch; None if they differ."""
+    from kubeha.grammar.haproxy_conditions import version_of
+
+    try:
+        (version,) = versions
+        return version_of(version.rpartition(":")[2])
+    except ValueError:
+        return None
+
+
+def _judge(looked: _Looked, known: "Programs") -> "tuple[FileFinding, ...]":
+    """What is said on the command line about versions counts over what the nodes have."""
+    from kubeha.checks.ignoring import ignoring
+    from kubeha.lint.whole import Programs, judge
+
+    programs = Programs(
+        known.haproxy or looked.programs.haproxy, known.keepalived or looked.programs.keepalived
+    )
+    return ignoring(judge(looked.sources, programs, looked.read), looked.ignores)
+
+
+def _exit_code(found: "Sequence[FileFinding]", looked: _Looked, exit_zero: bool) -> ExitCode:
+    from kubeha.checks.finding import Severity, counted
+
+    if exit_zero:
+        return ExitCode.OK
+    if any(each.severity is not Severity.INFO for each in counted(found)):
+        return ExitCode.DOES_NOT_HOLD
+    return ExitCode.UNKNOWN if looked.lost else ExitCode.OK
 
 
 def _print(found: "Sequence[FileFinding]", sources: "Sequence[Source]") -> None:
