@@ -113,10 +113,10 @@ def _vrid_taken(world: World, multicast: bool) -> Iterator[Finding]:
         fights = any(one.vrid == vrid and not one.unicast for one in own_routers(world))
         found = kinds.VRID_TAKEN.at(
             "",
-            f"VRID {vrid} is in use on this segment by {other.name}"
-            + (", and what is deployed here fights with it by multicast" if fights else ""),
+            f"VRID {vrid} is in use on this segment by {other.name}",
             _way_out(world, multicast, fights),
-            other.evidence,
+            other.evidence
+            + ("; what is deployed here fights with it by multicast" if fights else ""),
         )
         yield found if multicast else replace(found, severity=Severity.WARNING)
 

@@ -108,7 +108,7 @@ def test_files_written_by_hand_fight_now_and_will_not_after_an_apply() -> None:
     }
     seen = heard(advert(51), of=World(OF, by_hand))
     before = next(found for found in preflight(seen) if found.code == "KH305")
-    assert before.severity is Severity.WARNING and "fights with it" in before.message
+    assert before.severity is Severity.WARNING and "fights with it" in before.evidence
     assert before.fix.startswith("kubeha apply ends it")
     now = next(found for found in thorough(seen) if found.code == "KH305")
     assert now.severity is Severity.ERROR
