@@ -26,10 +26,11 @@ def unattended_upgrades(world: World) -> Iterator[Finding]:
         packages = sorted({name for names in found.values() for name in names})
         yield kinds.UNATTENDED_UPGRADES.at(
             "",
-            f"unattended-upgrades may upgrade {' and '.join(packages)} and so restart the holder's services at any"
-            " time, on several nodes at once",
-            f"to upgrade them yourself, one node after the other: apt-mark hold {' '.join(packages)}"
-            f" (on {', '.join(found)}); security updates of them are then yours to watch",
+            f"unattended-upgrades may upgrade {' and '.join(packages)} and so restart the holder's"
+            " services at any time, on several nodes at once",
+            "to upgrade them yourself, one node after the other: apt-mark hold"
+            f" {' '.join(packages)} (on {', '.join(found)}); their security updates are then yours"
+            " to watch",
             "; ".join(f"{node}: {', '.join(names)}" for node, names in found.items()),
         )
 
