@@ -203,7 +203,7 @@ def _status(fetched: Mapping[str, Fetched], key: str) -> int | None:
 
 
 def _load_balancer_json(world: World, seen: NodeFacts) -> dict[str, Any]:
-    said = keepalived.parse_state(seen.keepalived_json or "")
+    said = keepalived.parse_state(seen.keepalived_json or "", world.cluster.endpoint.vip)
     servers = haproxy.api_servers(seen.haproxy_stat or "")
     return {
         "vrrp": {
