@@ -3,7 +3,9 @@
 What keepalived does before it looks at keywords (lib/parser.c: decomment, read_line,
 replace_param; man keepalived.conf, from "Conditional configuration" to "List blocks"). Here:
 
-1. a comment begins at an unquoted # or !, wherever it stands, unless a backslash precedes it;
+1. a comment begins at a # or ! outside of double quotes, wherever it stands; a backslash before it
+   and the predefined _HASH and _BANG do not help in 2.2.7 and 2.3.3, against the manual: they
+   read the file twice, and the second time the sign is bare (tried);
 2. `@id` keeps the rest of the line only on the machine of that id, `@^id` on all others;
 3. `$NAME=` defines; `$NAME` and `${NAME}` are replaced when used, not when defined, repeatedly;
 4. `~SEQ` and `~LST` repeat the rest of the line; `include` puts files in place of the line.
@@ -153,6 +155,9 @@ class Lines:
                 yield from self._expand(line, place, depth + 1)
                 return
             position = found.start()
+        line, lost, _ = decomment(line)
+        if lost and len(self.cut) < MAX_FILES:
+            self.cut.append((line, lost, place))
         if line and self._spend():
             yield Line(line, place)
 
@@ -227,10 +232,7 @@ class Lines:
 
 
 def decomment(line: str) -> tuple[str, str, bool]:
-    """The line without its comment and outer blanks; what is cut off a word; is a quote left open?
-
-    A comment sign within "..." is none, \\# and \\! outside of it stand for the sign itself.
-    """
+    """The line without comment and outer blanks; what is cut off a word; is a quote left open?"""
     quoted = False
     lost = ""
     kept: list[str] = []
@@ -238,14 +240,16 @@ def decomment(line: str) -> tuple[str, str, bool]:
     while position < len(line):
         sign = line[position]
         after = line[position + 1 : position + 2]
+        escaped = sign == "\\" and after in ("#", "!") and not quoted
+        if escaped or (sign in "#!" and not quoted):
+            rest = line[position + escaped :]
+            if escaped or (kept and _WORDLIKE.match(kept[-1]) and after.strip()):
+                lost = rest.split()[0]
+            break
         if sign == "\\" and after:
-            kept.append(after if after in "#!" and not quoted else sign + after)
+            kept.append(sign + after)
             position += 2
             continue
-        if sign in "#!" and not quoted:
-            if kept and _WORDLIKE.match(kept[-1]) and after.strip():
-                lost = line[position:].split()[0]
-            break
         quoted ^= sign == '"'
         kept.append(sign)
         position += 1

@@ -75,10 +75,9 @@ def cut_words(subject: Subject) -> Found:
             if secret
             else f"the comment sign ends the line: what counts is '{left}'"
         )
-        sign = lost[0]
         fix = (
-            f"write \\{sign} for a {sign} that is meant, or put a blank before a comment; every"
-            " node's file alike"
+            f"put the value into double quotes if the {lost[0]} belongs to it (on every node alike;"
+            " a backslash does not help), or a blank before the comment"
         )
         yield tell_at(kinds.CUT_BY_COMMENT, place, message, fix, shown)
 

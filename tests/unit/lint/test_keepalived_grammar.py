@@ -52,9 +52,12 @@ def test_comments():
         ! one
         a 1 # two
         b#three
-        c "#4" \\#5 \\!6 !seven
+        c "#4" "!5" !six
+        d e\\#7 "\\#8"
+        f "\\#9"
     """
-    assert lines(text) == ["a 1", "b", "c #4 #5 !6"]
+    assert lines(text) == ["a 1", "b", "c #4 !5", "d e", "f \\#9"]
+    assert [lost for _, lost, _ in parse(text).cut] == ["#three", "#7"]
 
 
 def test_quotes():
@@ -126,9 +129,8 @@ def test_definitions_within_definitions():
 
 
 def test_what_is_defined_from_the_start():
-    assert lines("a ${_INSTANCE} ${_PWD} ${_HASH}${_BANG}", name="/etc/k/f", config_id="m1") == [
-        "a m1 /etc/k #!"
-    ]
+    text = 'a ${_INSTANCE} ${_PWD} "${_HASH}" b${_BANG}c'
+    assert lines(text, name="/etc/k/f", config_id="m1") == ["a m1 /etc/k # b"]
 
 
 def test_undefined_names_stay_and_are_told_of():

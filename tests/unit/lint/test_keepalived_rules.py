@@ -97,7 +97,9 @@ def test_a_comment_sign_within_a_word():
     )
     found = [each for each in lint(with_password) if each.code == "KH704"]
     assert [each.line for each in found] == [22]
-    assert "K8s" not in str(found) and "\\#" in found[0].fix
+    assert "K8s" not in str(found) and "double quotes" in found[0].fix
+    assert codes(with_password.replace("K8s#x", '"K8s#x"')) == ["KH713", "KH707"]
+    assert "KH704" in codes(with_password.replace("K8s#x", "K8s\\#x"))
     assert the("KH704", changed(("priority 200", "priority 200!main"))).line == 23
 
 
@@ -123,8 +125,8 @@ def test_comments_that_are_comments():
         (("        check\n", "        check weight 254\n"), 31, "from -253 to 253"),
         (("    state BACKUP", "    version 4"), 20, "versions 2 and 3"),
     ],
-    ids=["id", "no id", "priority", "state", "interval", "steps", "fraction", "vip", "family", "weight",
-         "weight where tracked", "version"],
+    ids=["id", "no id", "priority", "state", "interval", "steps", "fraction", "vip", "family",
+         "weight", "weight where tracked", "version"],
 )  # fmt: skip
 def test_a_value_that_keepalived_refuses(change, line, message):
     found = [each for each in lint(changed(change)) if each.code == "KH705"]
