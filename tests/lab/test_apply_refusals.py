@@ -72,6 +72,7 @@ def untouched(endpoint: Endpoint, *names: str) -> bool:
     )
 
 
+@pytest.mark.provokes("KH201")
 def test_an_unreachable_node_is_found_before_anything_is_touched(bare: Endpoint) -> None:
     bare.lab.fault("power-off", "m3")
     done = apply(bare)
@@ -83,6 +84,7 @@ def test_an_unreachable_node_is_found_before_anything_is_touched(bare: Endpoint)
     assert [node["reachable"] for node in status["nodes"]] == [True, True, False, True]
 
 
+@pytest.mark.provokes("KH205")
 def test_a_foreign_configuration_is_refused_and_adopted_only_when_told(bare: Endpoint) -> None:
     text = "global\n    daemon\n"
     machine = bare.lab.machine("m2")
@@ -102,6 +104,7 @@ def test_a_foreign_configuration_is_refused_and_adopted_only_when_told(bare: End
     assert kept == text
 
 
+@pytest.mark.provokes("KH301")
 def test_a_vip_that_somebody_else_has(bare: Endpoint) -> None:
     """c1 plays the stranger."""
     stranger = bare.lab.machine("c1")
@@ -116,6 +119,7 @@ def test_a_vip_that_somebody_else_has(bare: Endpoint) -> None:
     assert untouched(bare, *NODES)
 
 
+@pytest.mark.provokes("KH303")
 def test_a_port_in_use(bare: Endpoint) -> None:
     code = "import socket,time; s=socket.socket(); s.bind(('',8443)); s.listen(); time.sleep(60)"
     unit = ["systemd-run", "-q", "--unit=squatter", "python3", "-c", code]
@@ -196,6 +200,7 @@ def test_a_place_that_cannot_be_written(
     assert bare.holder() == holder
 
 
+@pytest.mark.provokes("KH207")
 def test_a_sealed_etc_is_found_before_anything_is_touched(bare: Endpoint) -> None:
     machine = bare.lab.machine("m2")
     machine.execute(["mount", "--bind", "/etc", "/etc"])
@@ -247,6 +252,7 @@ def test_without_a_terminal_nothing_is_confirmed(bare: Endpoint) -> None:
     assert untouched(bare, *NODES)
 
 
+@pytest.mark.provokes("KH204")
 def test_preinstalled_packages_are_not_fetched(bare: Endpoint, tmp_path: Path) -> None:
     file = bare.lab.place / "kubeha.yaml"
     other = bare.lab.place / "preinstalled.yaml"

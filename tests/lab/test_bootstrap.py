@@ -1,5 +1,6 @@
 """The endpoint comes first, the cluster after it: as `kubeadm init` needs it."""
 
+import pytest
 from cluster_works import assert_cluster_works
 from endpoint import NODES, Endpoint
 from running_lab import RunningLab, wait_for
@@ -7,6 +8,7 @@ from running_lab import RunningLab, wait_for
 from kubeha.remote import Load
 
 
+@pytest.mark.provokes("KH602", "KH609")
 def test_deployed_before_there_is_an_api_server_or_a_ca(fresh_machines: RunningLab) -> None:
     """TCP checks first; the next apply moves to verified ones without an interruption."""
     endpoint = Endpoint(fresh_machines)

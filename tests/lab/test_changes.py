@@ -72,6 +72,7 @@ def test_another_order_of_priority_moves_nothing(endpoint: Endpoint) -> None:
     assert "No changes." in endpoint.apply()
 
 
+@pytest.mark.provokes("KH409")
 def test_a_node_that_left_the_file_has_to_be_stopped_first(endpoint: Endpoint) -> None:
     write(endpoint, ["m3", "m2", "m1"])
     done = endpoint.lab.kubeha("apply", "--yes", "--no-diff")

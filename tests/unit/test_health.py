@@ -19,8 +19,9 @@ from worlds import (
 )
 
 from kubeha import lease as leases
-from kubeha.checks.finding import Finding
-from kubeha.checks.health import health, thorough
+from kubeha import paths
+from kubeha.checks.finding import Finding, Severity
+from kubeha.checks.health import drift, health, thorough
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
 from kubeha.plan import HAPROXY, KEEPALIVED, wanted
 from kubeha.world import (
@@ -72,11 +73,13 @@ def test_a_healthy_endpoint_has_no_findings() -> None:
     assert found(healthy()) == ()
 
 
+@pytest.mark.provokes("KH401")
 def test_nobody_holds_the_vip() -> None:
     nodes = healthy(holder=None)
     assert [finding.code for finding in found(nodes)] == ["KH401"]
 
 
+@pytest.mark.provokes("KH402", "KH404")
 def test_two_nodes_hold_the_vip_whatever_keepalived_says() -> None:
     nodes = healthy("m1")
     both = replace(nodes["m3"], addresses=addresses("198.51.100.13", f"{VIP}/24"))
@@ -86,6 +89,7 @@ def test_two_nodes_hold_the_vip_whatever_keepalived_says() -> None:
     assert findings[1].message == "keepalived says BACKUP, but the VIP is on the interface"
 
 
+@pytest.mark.provokes("KH401", "KH404")
 def test_a_master_that_holds_nothing() -> None:
     """A real failure: the kernel refused the address, keepalived believes that it is MASTER."""
     nodes = healthy(holder=None)
@@ -94,6 +98,7 @@ def test_a_master_that_holds_nothing() -> None:
     assert "keepalived says MASTER, but the VIP is not on the interface" in findings[1].message
 
 
+@pytest.mark.provokes("KH201", "KH401")
 def test_a_vip_found_nowhere_while_a_node_is_silent() -> None:
     nodes = healthy("m1")
     findings = found(nodes, m1=Unreachable("m1", "no answer within 5 s"))
@@ -101,12 +106,14 @@ def test_a_vip_found_nowhere_while_a_node_is_silent() -> None:
     assert "m1 could not be" in findings[1].message
 
 
+@pytest.mark.provokes("KH406")
 def test_a_node_in_fault() -> None:
     nodes = healthy()
     finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=said(3))))
     assert (finding.code, finding.node) == ("KH406", "m2")
 
 
+@pytest.mark.provokes("KH403", "KH501")
 @pytest.mark.parametrize(("name", "code"), [(HAPROXY, "KH501"), (KEEPALIVED, "KH403")])
 def test_a_service_that_does_not_run(name: str, code: str) -> None:
     nodes = healthy()
@@ -117,12 +124,14 @@ def test_a_service_that_does_not_run(name: str, code: str) -> None:
     assert finding.message == f"{name} is inactive (dead)"
 
 
+@pytest.mark.provokes("KH407")
 def test_a_keepalived_that_does_not_answer_its_signal() -> None:
     nodes = healthy()
     finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=None)))
     assert (finding.code, finding.node) == ("KH407", "m2")
 
 
+@pytest.mark.provokes("KH504")
 def test_a_haproxy_that_runs_with_somebody_elses_configuration() -> None:
     nodes = healthy()
     other = STAT_HEADER + "web,app1,UP,0,L4OK,,,\n"
@@ -130,6 +139,7 @@ def test_a_haproxy_that_runs_with_somebody_elses_configuration() -> None:
     assert (finding.code, finding.node) == ("KH504", "m2")
 
 
+@pytest.mark.provokes("KH209")
 def test_a_service_that_would_not_come_back_after_a_boot() -> None:
     nodes = healthy()
     units = {**nodes["m2"].units, HAPROXY: unit(HAPROXY, state="disabled")}
@@ -137,12 +147,14 @@ def test_a_service_that_would_not_come_back_after_a_boot() -> None:
     assert (finding.code, finding.message) == ("KH209", "haproxy.service runs but is disabled")
 
 
+@pytest.mark.provokes("KH501")
 def test_a_hung_haproxy() -> None:
     nodes = healthy()
     finding = only(found(nodes, m2=replace(nodes["m2"], haproxy_stat=None)))
     assert finding.code == "KH501" and "does not answer on its admin socket" in finding.message
 
 
+@pytest.mark.provokes("KH502", "KH503")
 def test_one_api_server_down_and_all_of_them() -> None:
     nodes = healthy()
     one = replace(nodes["m2"], haproxy_stat=stat(m1="UP", m2="DOWN", m3="UP 1/3"))
@@ -153,6 +165,7 @@ def test_one_api_server_down_and_all_of_them() -> None:
     assert only(found(nodes, m2=everything)).code == "KH503"
 
 
+@pytest.mark.provokes("KH601")
 def test_an_api_server_that_is_not_ready() -> None:
     nodes = healthy()
     sick = {**nodes["m3"].fetched, API_READYZ: answer(500, "[-]etcd failed: reason withheld\n")}
@@ -170,6 +183,7 @@ def test_anonymous_auth_switched_off_is_no_fault() -> None:
     )
 
 
+@pytest.mark.provokes("KH603")
 def test_an_endpoint_that_does_not_answer_from_one_node() -> None:
     nodes = healthy()
     deaf = {
@@ -182,6 +196,7 @@ def test_an_endpoint_that_does_not_answer_from_one_node() -> None:
     assert finding.message == (f"https://{VIP}:8443/version fails from here: timeout: timed out")
 
 
+@pytest.mark.provokes("KH604")
 def test_a_certificate_that_does_not_name_the_vip() -> None:
     nodes = healthy()
     wrong = no_answer("name", f"IP address mismatch, certificate is not valid for '{VIP}'")
@@ -190,6 +205,7 @@ def test_a_certificate_that_does_not_name_the_vip() -> None:
     assert finding.code == "KH604" and "certSANs" in finding.fix
 
 
+@pytest.mark.provokes("KH602", "KH609")
 def test_before_the_cluster_exists_only_what_is_missing_is_said() -> None:
     nodes = healthy()
     early = {
@@ -205,6 +221,7 @@ def test_before_the_cluster_exists_only_what_is_missing_is_said() -> None:
     assert [finding.code for finding in found(young)] == ["KH609", "KH602"]
 
 
+@pytest.mark.provokes("KH601", "KH603")
 def test_a_dead_control_plane_is_not_taken_for_a_young_one() -> None:
     """With a CA there was a cluster once: refused connections are errors then."""
     nodes = healthy()
@@ -217,6 +234,7 @@ def test_a_dead_control_plane_is_not_taken_for_a_young_one() -> None:
     assert {finding.code for finding in findings} == {"KH601", "KH603"}
 
 
+@pytest.mark.provokes("KH301")
 def test_a_stranger_beside_the_holder_on_the_wire() -> None:
     heard = {"m2": ("02:00:00:00:00:01",), "m3": ("02:00:00:00:00:01", "02:00:00:00:00:99")}
     finding = only(health(World(OF, healthy(), vip_answers=heard)))
@@ -224,6 +242,7 @@ def test_a_stranger_beside_the_holder_on_the_wire() -> None:
     assert finding.evidence == "it answered m3"
 
 
+@pytest.mark.provokes("KH304")
 def test_a_vip_that_is_on_the_interface_but_not_on_the_wire() -> None:
     finding = only(health(World(OF, healthy(), vip_answers={"m2": (), "m3": ()})))
     assert (finding.code, finding.node) == ("KH304", "m1")
@@ -253,6 +272,7 @@ def test_a_lease_says_itself_how_long_it_lasts() -> None:
     assert leases.problem(lease(30)) != ""
 
 
+@pytest.mark.provokes("KH605")
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
@@ -272,6 +292,7 @@ def test_a_controller_without_a_living_leader(seen: Fetched, words: str) -> None
     assert finding.message.startswith("kube-scheduler: ") and words in finding.message
 
 
+@pytest.mark.provokes("KH606")
 def test_an_authenticated_read_that_fails_while_version_answers() -> None:
     nodes = healthy()
     fetched = {**nodes["m1"].fetched, ENDPOINT_READ: answer(500, "etcdserver: request timed out")}
@@ -279,5 +300,54 @@ def test_an_authenticated_read_that_fails_while_version_answers() -> None:
     assert (finding.code, finding.node) == ("KH606", "m1")
 
 
+@pytest.mark.provokes("KH607")
 def test_a_read_that_could_not_be_tried_is_said() -> None:
     assert only(thorough(World(OF, healthy()))).code == "KH607"
+
+
+@pytest.mark.provokes("KH410")
+def test_drained_nodes_take_no_vip_over() -> None:
+    nodes = healthy()
+    away = {
+        name: replace(
+            nodes[name],
+            files={**nodes[name].files, paths.DRAIN_FILE: text_file(paths.DRAIN_FILE, "-127\n")},
+        )
+        for name in ("m2", "m3")
+    }
+    finding = only(found(nodes, **away))
+    assert (finding.code, finding.node) == ("KH410", "")
+    assert finding.message == "only m1 can take the VIP: the next loss is an outage"
+    assert found(nodes, m2=away["m2"]) == ()
+
+
+@pytest.mark.provokes("KH610")
+def test_one_api_server_that_is_left() -> None:
+    nodes = healthy()
+    sick = {
+        name: replace(
+            nodes[name], fetched={**nodes[name].fetched, API_READYZ: no_answer("refused")}
+        )
+        for name in ("m2", "m3")
+    }
+    codes = [finding.code for finding in found(nodes, **sick)]
+    assert codes == ["KH610", "KH601", "KH601"]
+    assert "KH610" not in [finding.code for finding in found(nodes, m2=sick["m2"])]
+
+
+@pytest.mark.provokes("KH505")
+@pytest.mark.parametrize("code", ["401", "403"])
+def test_api_servers_that_know_no_anonymous_user(code: str) -> None:
+    nodes = healthy()
+    rows = [f"kube-apiserver,{name},DOWN,0,L7STS,{code},,\n" for name in ("m1", "m2", "m3")]
+    finding = only(found(nodes, m2=replace(nodes["m2"], haproxy_stat=STAT_HEADER + "".join(rows))))
+    assert (finding.code, finding.node) == ("KH505", "m2")
+    assert f"m1 DOWN L7STS {code}" in finding.evidence
+
+
+@pytest.mark.provokes("KH208")
+def test_files_that_differ_from_what_apply_would_write() -> None:
+    finding = only(drift({"m2": [paths.HAPROXY_CONFIG, paths.CA_FILE]}))
+    assert (finding.code, finding.node, finding.severity) == ("KH208", "m2", Severity.WARNING)
+    assert finding.evidence == "/etc/haproxy/haproxy.cfg, /etc/haproxy/kube-ca.pem"
+    assert drift({}) == ()

@@ -44,6 +44,7 @@ def test_bare_debian_machines_are_fine() -> None:
     assert preflight(world()) == ()
 
 
+@pytest.mark.provokes("KH201")
 def test_an_unreachable_node() -> None:
     lost = Unreachable("m2", "connection refused by 198.51.100.12:22", "start sshd there")
     found = only(preflight(world(m2=lost)))
@@ -52,12 +53,14 @@ def test_an_unreachable_node() -> None:
     assert found.fix == "start sshd there"
 
 
+@pytest.mark.provokes("KH202")
 def test_a_machine_without_systemd() -> None:
     found = only(preflight(world(m2=m2(systemd=False))))
     assert (found.code, found.node) == ("KH202", "m2")
     assert found.message == "this machine was not booted with systemd"
 
 
+@pytest.mark.provokes("KH203")
 @pytest.mark.parametrize(
     ("os", "code"),
     [
@@ -84,6 +87,7 @@ def test_any_family_but_debians_is_refused(os: Os, code: str | None, packages: s
         assert found[0].message == f"{name}: kubeha has been tried on the Debian family only"
 
 
+@pytest.mark.provokes("KH204")
 def test_preinstalled_packages_have_to_be_there() -> None:
     of = cluster(packages="preinstalled")
     found = [f for f in preflight(world(of)) if f.node == "m2"]
@@ -93,6 +97,7 @@ def test_preinstalled_packages_have_to_be_there() -> None:
     )
 
 
+@pytest.mark.provokes("KH205")
 def test_a_foreign_configuration_is_in_the_way() -> None:
     foreign = text_file(paths.HAPROXY_CONFIG, "# our own\nglobal\n    daemon\nfrontend x\n")
     found = only(preflight(world(m2=with_file(m2(), foreign))))
@@ -112,6 +117,7 @@ def test_what_the_package_ships_and_what_kubeha_wrote_is_not_foreign() -> None:
     assert preflight(world(m2=with_file(m2(), ours))) == ()
 
 
+@pytest.mark.provokes("KH206")
 def test_too_little_space() -> None:
     found = only(preflight(world(m2=m2(free_bytes={"/": 100 * 1024 * 1024}))))
     assert found.code == "KH206"
@@ -125,6 +131,7 @@ def test_an_installed_node_needs_little_space() -> None:
     assert preflight(world(m2=there)) == ()
 
 
+@pytest.mark.provokes("KH207")
 def test_a_read_only_etc() -> None:
     found = only(preflight(world(m2=m2(etc_writable=False))))
     assert (found.code, found.node) == ("KH207", "m2")
@@ -145,6 +152,7 @@ def vrrp(**changes: object) -> Cluster:
     return OF.model_copy(update={"vrrp": OF.vrrp.model_copy(update=changes)})
 
 
+@pytest.mark.provokes("KH405")
 @pytest.mark.parametrize(
     ("of", "facts", "words"),
     [
@@ -169,6 +177,7 @@ def test_the_same_virtual_router_and_one_that_is_stopped_are_fine() -> None:
     assert preflight(world(vrrp(vrid=51), m2=stopped)) == ()
 
 
+@pytest.mark.provokes("KH409")
 def test_a_node_that_left_the_file_has_to_be_stopped_first() -> None:
     text = deployed().files[paths.KEEPALIVED_CONFIG].content or ""
     file = text_file(paths.KEEPALIVED_CONFIG, text.replace("198.51.100.13", "198.51.100.14"))
@@ -185,6 +194,7 @@ def test_a_node_that_left_the_file_has_to_be_stopped_first() -> None:
     assert only(preflight(replace(seen, strangers={dead.name: dead}))).severity is Severity.WARNING
 
 
+@pytest.mark.provokes("KH301")
 def test_a_vip_that_a_stranger_answers_for() -> None:
     heard = {"m1": ("02:00:00:00:00:99",), "m2": ("02:00:00:00:00:99",), "m3": ()}
     found = only(preflight(replace(world(), vip_answers=heard)))
@@ -202,6 +212,7 @@ def test_a_vip_that_our_own_node_answers_for_is_no_stranger() -> None:
     assert preflight(replace(world(m2=holder), vip_answers=heard)) == ()
 
 
+@pytest.mark.provokes("KH201")
 def test_a_vip_that_may_be_our_own_silent_nodes_is_no_stranger() -> None:
     """sshd on the holder is down: its MAC address is not known."""
     heard = {"m1": ("02:00:00:00:00:02",), "m3": ("02:00:00:00:00:02",)}
@@ -209,6 +220,7 @@ def test_a_vip_that_may_be_our_own_silent_nodes_is_no_stranger() -> None:
     assert only(preflight(replace(silent, vip_answers=heard))).code == "KH201"
 
 
+@pytest.mark.provokes("KH408")
 def test_a_vip_left_on_an_interface() -> None:
     stale = m2(addresses=addresses("198.51.100.12", "198.51.100.10/24"))
     found = only(preflight(world(m2=stale)))
@@ -216,6 +228,7 @@ def test_a_vip_left_on_an_interface() -> None:
     assert "ip address del 198.51.100.10/24 dev eth0" in found.fix
 
 
+@pytest.mark.provokes("KH402")
 def test_two_holders_before_a_change() -> None:
     units = {"keepalived.service": unit("keepalived.service")}
     both = {
@@ -229,12 +242,14 @@ def test_two_holders_before_a_change() -> None:
     assert only(preflight(world(**both))).code == "KH402"
 
 
+@pytest.mark.provokes("KH210")
 def test_a_question_without_an_answer() -> None:
     found = only(preflight(world(m2=m2(unanswered=("addresses: ip: not found",)))))
     assert (found.code, found.node) == ("KH210", "m2")
     assert found.message == "a question got no answer: addresses: ip: not found"
 
 
+@pytest.mark.provokes("KH210")
 def test_a_file_that_could_not_be_put_back() -> None:
     link = replace(
         text_file(paths.KEEPALIVED_CONFIG, "# Written by kubeha\n"), link="/srv/keepalived.conf"
@@ -243,18 +258,21 @@ def test_a_file_that_could_not_be_put_back() -> None:
     assert found.code == "KH210" and "/srv/keepalived.conf" in found.message
 
 
+@pytest.mark.provokes("KH211")
 def test_a_service_that_somebody_masked() -> None:
     masked = {"haproxy.service": unit("haproxy.service", active=False, state="masked")}
     found = only(preflight(world(m2=m2(units=masked))))
     assert (found.code, found.message) == ("KH211", "haproxy.service is masked by somebody")
 
 
+@pytest.mark.provokes("KH302")
 def test_a_vip_outside_the_nodes_subnet() -> None:
     found = only(preflight(world(m2=m2(addresses=addresses("192.0.2.12")))))
     assert (found.code, found.node) == ("KH302", "m2")
     assert "198.51.100.10" in found.message and found.evidence == "eth0 192.0.2.12/24"
 
 
+@pytest.mark.provokes("KH302")
 def test_a_named_interface_that_is_not_there() -> None:
     of = OF.model_copy(update={"vrrp": OF.vrrp.model_copy(update={"interface": "bond0"})})
     found = preflight(world(of))
@@ -262,6 +280,7 @@ def test_a_named_interface_that_is_not_there() -> None:
     assert "bond0" in found[0].message and found[0].evidence == "eth0"
 
 
+@pytest.mark.provokes("KH303")
 def test_a_port_in_use() -> None:
     taken = m2(listeners=(Listener("*", 8443, "nginx"),))
     found = only(preflight(world(m2=taken)))
@@ -273,6 +292,7 @@ def test_a_port_in_use() -> None:
     assert preflight(world(m2=ours)) == ()
 
 
+@pytest.mark.provokes("KH602")
 def test_no_ca_yet_is_a_warning_that_says_how_to_go_on() -> None:
     nodes = {node.name: bare(node.name, str(node.address)) for node in OF.control_plane}
     found = only(preflight(World(OF, nodes)))
@@ -280,6 +300,7 @@ def test_no_ca_yet_is_a_warning_that_says_how_to_go_on() -> None:
     assert "kubeadm init" in found.fix
 
 
+@pytest.mark.provokes("KH611")
 def test_a_ca_that_is_gone_is_no_young_cluster() -> None:
     """A typo in kubernetes.ca would take the verified checks away."""
     nodes = {node.name: bare(node.name, str(node.address)) for node in OF.control_plane}
@@ -288,6 +309,7 @@ def test_a_ca_that_is_gone_is_no_young_cluster() -> None:
     assert (found.code, found.severity) == ("KH611", Severity.ERROR)
 
 
+@pytest.mark.provokes("KH210")
 def test_a_ca_without_a_certificate() -> None:
     nodes = {node.name: bare(node.name, str(node.address)) for node in OF.control_plane}
     cut = with_file(m2(), ca("-----BEGIN CERT"))
@@ -295,6 +317,7 @@ def test_a_ca_without_a_certificate() -> None:
     assert (found.code, found.node) == ("KH210", "m2")
 
 
+@pytest.mark.provokes("KH608")
 def test_two_clusters_in_one_file() -> None:
     other = with_file(m2(), ca(CA.replace("MIIB", "MIIC")))
     found = only(preflight(world(m2=other)))
