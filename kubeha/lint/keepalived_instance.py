@@ -32,13 +32,12 @@ def interval(subject: Subject) -> Found:
     for router in subject.routers:
         if router.advert_int < SLOW_INTERVAL or not router.vips:
             continue
-        share = (256 - router.priority) / 256
-        skew = share * router.advert_int if router.version == 3 else share
+        least = 3 * router.advert_int
+        most = least + (router.advert_int if router.version == 3 else 1)
         yield tell(
             kinds.SLOW_INTERVAL,
             setting(router, "advert_int") or router.statement,
-            f"a backup notices a dead holder after {3 * router.advert_int + skew:.1f} s"
-            f" (three times {router.advert_int:g} s, and {skew:.1f} s by its priority)",
+            f"a backup notices a dead holder after {least:g} to {most:g} s, by its priority",
             "version 3 and advert_int 0.2, on every node; the version must change everywhere at"
             " once: systemctl stop keepalived on all of them first"
             if router.version == 2

@@ -155,9 +155,9 @@ def test_dont_track_primary():
 @pytest.mark.parametrize(
     "change, seconds",
     [
-        ([("advert_int 0.2", "advert_int 3")], "9.7 s"),
-        ([("    advert_int 0.2\n", "")], "3.2 s"),
-        ([("vrrp_version 3", "vrrp_version 2"), ("advert_int 0.2", "advert_int 1")], "3.2 s"),
+        ([("advert_int 0.2", "advert_int 3")], "9 to 12 s"),
+        ([("    advert_int 0.2\n", "")], "3 to 4 s"),
+        ([("vrrp_version 3", "vrrp_version 2"), ("advert_int 0.2", "advert_int 2")], "6 to 7 s"),
     ],
     ids=["three seconds", "the default", "version 2"],
 )
