@@ -124,7 +124,7 @@ def outdated(member: Member) -> tuple[str, ...]:
         ("virtual_router_id", file.vrid, said.vrid),
         ("version", file.version, said.version),
         ("priority", file.priority, said.base_priority),
-        ("advert_int", file.advert_int, said.advert_int),
+        ("advert_int", file.advert_int, _hundredths(said.advert_int)),
         ("virtual_ipaddress", " ".join(vips), " ".join(sorted(map(str, {*said.vips}))) or None),
     )
     return tuple(
@@ -132,6 +132,11 @@ def outdated(member: Member) -> tuple[str, ...]:
         for name, written, runs in pairs
         if written is not None and runs is not None and written != runs
     )
+
+
+def _hundredths(seconds: float | None) -> float | None:
+    """To compare with the file: the dump has a float, made from microseconds."""
+    return None if seconds is None else round(float(seconds), 2)
 
 
 def not_configured(world: World) -> Iterator[Finding]:

@@ -105,7 +105,7 @@ _PATTERNS: tuple[tuple[Said, str], ...] = (
     (Said.VIPS, r"expected \d+ VIPs? but received \d+"),
     (Said.VERSION, rf"(?:wrong|invalid) (?:VRRP )?version{_FROM}\. "),
     (Said.INTERVAL, rf"adverti[sz]e?ment interval mismatch(?: with {_A} )?"),
-    (Said.AUTHENTICATION, r"received an invalid passwd"),
+    (Said.AUTHENTICATION, rf"received an invalid passwd(?: from {_A}!)?"),
     (Said.AUTHENTICATION, rf"received a \d+ auth{_FROM}, expecting"),
     (Said.NOT_A_PEER, rf"unicast source address {_A} not a unicast peer"),
     (Said.UNREADABLE, r"bogus VRRP packet|invalid VRRPv\d checksum"),

@@ -13,7 +13,16 @@ from pathlib import Path
 import pytest
 
 from kubeha import facts, haproxy, keepalived
-from kubeha.facts import automation, iptables_rules, kernel, machine, nft_rules, programs, wire
+from kubeha.facts import (
+    automation,
+    iptables_rules,
+    journal,
+    kernel,
+    machine,
+    nft_rules,
+    programs,
+    wire,
+)
 from kubeha.facts.packet_filter import TCP, VRRP, Packet, dropped
 
 HERE = Path(__file__).parent
@@ -22,6 +31,7 @@ PARSERS = {
     "haproxy_info": haproxy.parse_info,
     "haproxy_version": haproxy.parse_version,
     "keepalived_json": keepalived.parse_states,
+    "keepalived_journal": lambda text: journal.events(facts.parse_journal(text)),
     "keepalived_version": keepalived.parse_version,
     "keepalived_conf": lambda text: [
         keepalived.identity(text),

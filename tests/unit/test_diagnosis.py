@@ -5,7 +5,7 @@ The letters are those of docs/troubleshooting.md; both generations of keepalived
 
 import json
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 import pytest
 from recordings import OF, RELEASES, changed, recorded
@@ -14,7 +14,7 @@ from kubeha import paths
 from kubeha.checks import diagnosis, holder, network, wire
 from kubeha.checks.finding import Finding, Severity
 from kubeha.checks.members import members
-from kubeha.facts import Advert, NodeFacts, Passage, Unreachable
+from kubeha.facts import Advert, InterfaceAddress, Link, NodeFacts, Passage, Unreachable
 from kubeha.world import World
 
 CHECKS = (
@@ -195,6 +195,24 @@ def test_a_holder_that_is_being_followed_is_not_a_stranger() -> None:
     assert diagnosis.unsettled(world) is False
     assert diagnosis.unsettled(recorded("trixie", "a1")) is True
     assert diagnosis.unsettled(recorded("bookworm", "e1")) is True
+
+
+@pytest.mark.provokes("KH310")
+@pytest.mark.parametrize("release", RELEASES)
+def test_two_masters_because_of_a_second_card(release: str) -> None:
+    """The second card answers ARP for the first one's address: no filter is to blame."""
+    world = recorded(release, "e1")
+    facts = world.nodes["m2"]
+    assert isinstance(facts, NodeFacts)
+    second = InterfaceAddress("eth1", ip_interface("198.51.100.212/24"))
+    cards = tuple(
+        Link(name, f"02:00:00:00:00:0{number}", 1500, True, True)
+        for number, name in enumerate(("eth0", "eth1"))
+    )
+    world = changed(world, "m2", addresses=(*(facts.addresses or ()), second), links=cards)
+    symptom, cause = found(world)
+    assert (symptom.code, cause.code, cause.node) == ("KH402", "KH310", "m2")
+    assert symptom.fix.startswith("mend the cause, KH310;")
 
 
 def edited(world: World, name: str, old: str, new: str) -> World:
