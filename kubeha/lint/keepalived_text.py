@@ -19,8 +19,8 @@ def problems(subject: Subject) -> Found:
         fix = (
             "give kubeha lint the file that includes it on the machine where all of them are"
             if problem.unseen
-            else "mend this line and those before it, then: keepalived -t -f FILE; no word and"
-            " exit status 0"
+            else "mend this line and those before it, until keepalived -t -f"
+            f" {problem.place.file} says no word and ends with status 0"
         )
         yield tell_at(kind, problem.place, problem.message, fix)
 
