@@ -169,7 +169,8 @@ def stranger(world: World) -> Iterator[Finding]:
     vrid = next((each.effective.vrid for each in group if each.effective), None)
     who = str(source or "somebody else (this version of keepalived does not log who it is)")
     interface = next((each.file.interface for each in group if each.file), None) or "eth0"
-    effect = " and our nodes follow it" if followed is not None else ""
+    effect = "; our nodes follow it" if followed is not None else ""
+    effect += "".join(f"; {each.name} {words}" for each in group if (words := _restless(each)))
     evidence = [f"{name} logs: {event.line}" for name, event in lines[-1:]]
     if followed is not None:
         evidence.append(f"all our nodes are backups of a master with priority {followed}")
@@ -276,20 +277,29 @@ def _counted(member: Member) -> str:
 
 
 def flapping(world: World) -> Iterator[Finding]:
-    """The VIP comes and goes, and has not come to rest."""
-    for member in members(world):
-        times = [e.time for e in member.events if e.said is Said.MASTER]
-        lately = [time for time in times if member.now - time <= MINUTE]
-        if len(lately) < FLAPS:
-            continue
-        pace = (lately[-1] - lately[0]) / (len(lately) - 1)
-        if member.now - lately[-1] <= 3 * pace:
-            yield kinds.VIP_FLAPS.at(
-                member.name,
-                f"it became MASTER {len(lately)} times in the last {member.now - lately[0]:.0f} s",
-                because(world) or "see why it loses the VIP: journalctl -u keepalived -n 50",
-                _counted(member),
-            )
+    """The VIP comes and goes, and has not come to rest; where a cause is told, that is enough."""
+    moves = [(each, words) for each in members(world) if (words := _restless(each))]
+    if not moves or causes(world):
+        return
+    for member, words in moves:
+        yield kinds.VIP_FLAPS.at(
+            member.name,
+            f"the VIP comes and goes: this node {words}",
+            "see why it loses the VIP: journalctl -u keepalived -n 50",
+            _counted(member),
+        )
+
+
+def _restless(member: Member) -> str:
+    """Such as: became MASTER 6 times in the last 10 s. Empty if it did so seldom, or has ended."""
+    times = [e.time for e in member.events if e.said is Said.MASTER]
+    lately = [time for time in times if member.now - time <= MINUTE]
+    if len(lately) < FLAPS:
+        return ""
+    pace = (lately[-1] - lately[0]) / (len(lately) - 1)
+    if member.now - lately[-1] > 3 * pace:
+        return ""
+    return f"became MASTER {len(lately)} times in the last {member.now - lately[0]:.0f} s"
 
 
 def causes(world: World) -> tuple[Finding, ...]:

@@ -122,7 +122,7 @@ def test_the_journal_is_part_of_the_evidence() -> None:
 
 def test_a_stranger_is_named_where_this_version_logs_who_it_is() -> None:
     (new,) = causes(recorded("trixie", "a1"))
-    assert "by 198.51.100.101 and our nodes follow it" in new.message
+    assert "by 198.51.100.101; our nodes follow it" in new.message
     assert "all our nodes are backups of a master with priority 250" in new.evidence
     (old,) = causes(recorded("bookworm", "a1"))
     assert "somebody else (this version of keepalived does not log who it is)" in old.message
@@ -292,7 +292,14 @@ def flapping(world: World, name: str, every: float, times: int, rest: float) -> 
 def test_a_vip_that_flaps() -> None:
     (finding,) = found(flapping(recorded("bookworm", "healthy"), "m2", 1.8, 6, rest=1.0))
     assert (finding.code, finding.node) == ("KH419", "m2")
-    assert "MASTER 6 times in the last 10 s" in finding.message
+    assert "became MASTER 6 times in the last 10 s" in finding.message
+
+
+def test_a_vip_that_flaps_because_of_a_stranger_is_one_finding() -> None:
+    world = flapping(recorded("bookworm", "a3-v2"), "m3", 1.8, 6, rest=1.0)
+    (finding,) = found(world)
+    assert finding.code == "KH305"
+    assert "; m3 became MASTER 6 times in the last 10 s" in finding.message
 
 
 @pytest.mark.parametrize(
