@@ -11,9 +11,9 @@ from kubeha.systemd import descriptors
 from kubeha.world import World, is_ours
 
 STRICT = 1
-# arp_ignore (ip-sysctl.rst): 2 answers only senders in the subnet of the address asked for, and a
-# VIP with a host prefix has nobody else in it; 8 answers nobody.
-MUTE = (2, 8)
+# arp_ignore (ip-sysctl.rst): 8 answers nobody. 2 answers senders in the subnet of the address asked
+# for, and the node's own address on that interface counts: tried, the VIP is answered.
+MUTE = (8,)
 # HAProxy's own descriptors beside two for each connection: listeners, checks, logs, pipes.
 HAPROXY_ITSELF = 100
 

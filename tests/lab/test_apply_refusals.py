@@ -3,7 +3,7 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,22 @@ def make_bare(endpoint: Endpoint, name: str) -> None:
 
 def apply(endpoint: Endpoint, *options: str) -> "subprocess.CompletedProcess[str]":
     return endpoint.lab.kubeha("apply", "--yes", "--no-diff", *options, timeout=600)
+
+
+def apply_and_meanwhile(
+    endpoint: Endpoint, words: str, act: Callable[[], object]
+) -> "subprocess.CompletedProcess[str]":
+    """An apply, and something that happens as soon as it says these words."""
+    file = str(endpoint.lab.place / "kubeha.yaml")
+    command = [str(KUBEHA), "-f", file, "apply", "--yes", "--no-diff"]
+    nothing, said = subprocess.DEVNULL, ""
+    with subprocess.Popen(command, text=True, stderr=subprocess.PIPE, stdout=nothing) as it:
+        assert it.stderr is not None
+        for line in it.stderr:
+            said += line
+            if words in line:
+                act()
+    return subprocess.CompletedProcess(command, it.returncode, "", said)
 
 
 def untouched(endpoint: Endpoint, *names: str) -> bool:
@@ -138,12 +154,17 @@ def squatter_found(endpoint: Endpoint) -> "subprocess.CompletedProcess[str] | No
 
 
 def test_two_holders_close_the_gate_and_the_node_is_put_back(bare: Endpoint) -> None:
-    """Protocol 112 cannot come in on m2: it takes the VIP although m1 has it."""
-    bare.lab.machine("m2").execute(["nft", "-f", "-"], input=NO_VRRP)
+    """Protocol 112 cannot come in on m2 any more: it takes the VIP although m1 has it.
+
+    Closed after the preflight, which would have seen it.
+    """
+    m2 = bare.lab.machine("m2")
     try:
-        done = apply(bare)
+        done = apply_and_meanwhile(
+            bare, "m2   apt-get install", lambda: m2.execute(["nft", "-f", "-"], input=NO_VRRP)
+        )
     finally:
-        bare.lab.machine("m2").execute(["nft", "delete", "table", "inet", "test"])
+        m2.execute(["nft", "delete", "table", "inet", "test"], check=False)
     assert done.returncode == 4, done.stderr
     assert "error: m2: wait until keepalived does its work: " in done.stderr
     assert f"the VIP {VIP} is held by m1 and m2; the node was put back as it was" in done.stderr
@@ -152,13 +173,27 @@ def test_two_holders_close_the_gate_and_the_node_is_put_back(bare: Endpoint) -> 
 
 
 def test_packages_that_cannot_be_had(bare: Endpoint) -> None:
+    """The source of packages is gone: found before anything is touched."""
     machine = bare.lab.machine("m1")
     machine.execute(["mv", "/opt/packages", "/opt/packages.away"])
-    machine.execute(["sh", "-c", "rm -rf /var/lib/apt/lists/*"])
     try:
         done = apply(bare)
     finally:
         machine.execute(["mv", "/opt/packages.away", "/opt/packages"])
+    assert done.returncode == 1, done.stderr
+    assert "KH213 error" in done.stderr
+    assert "apt cannot reach its source of packages" in done.stderr
+    assert untouched(bare, *NODES)
+
+
+def test_packages_that_fail_in_the_middle(bare: Endpoint) -> None:
+    """The lists are there, a package that they name is not: only the download tells."""
+    machine = bare.lab.machine("m1")
+    machine.execute(["sh", "-c", "mkdir /opt/away && mv /opt/packages/haproxy_* /opt/away"])
+    try:
+        done = apply(bare)
+    finally:
+        machine.execute(["sh", "-c", "mv /opt/away/* /opt/packages && rmdir /opt/away"])
     assert done.returncode == 4, done.stderr
     assert "error: m1: apt-get install haproxy keepalived: exit status 100: " in done.stderr
     assert untouched(bare, *NODES)

@@ -86,7 +86,7 @@ def test_check_finds_it_before_anything_is_touched(bare: Endpoint) -> None:
         run(bare, "m1", "nft -f -", NO_ENDPOINT)
         run(bare, "m1", f"mkdir -p /etc/netplan; printf '      - {VIP}/24\\n' >{NETPLAN}")
         run(bare, "m2", f"mkdir -p $(dirname {MANIFEST}); cat >{MANIFEST}", KUBE_VIP)
-        run(bare, "m2", "sysctl -q -w net.ipv4.conf.eth0.arp_ignore=2")
+        run(bare, "m2", "sysctl -q -w net.ipv4.conf.eth0.arp_ignore=8")
         run(bare, "m2", "mkdir -p /etc/keepalived; cat >/etc/keepalived/keepalived.conf", ROUTER)
         run(bare, "m3", "mv /opt/packages /opt/packages.away")
         run(bare, "m3", f"mkdir -p $(dirname {LIMITS}); cat >{LIMITS}", "[Service]\nLimitNOFILE=99")
@@ -120,7 +120,7 @@ def test_verify_finds_it_on_a_running_endpoint(bare: Endpoint) -> None:
     other, third = (name for name in NODES if name != holder)
     main = "$(systemctl show -p MainPID --value keepalived)"
     try:
-        run(bare, holder, "sysctl -q -w net.ipv4.conf.eth0.arp_ignore=2")
+        run(bare, holder, "sysctl -q -w net.ipv4.conf.eth0.arp_ignore=8")
         run(bare, other, f"chrt --other --pid 0 $(cat /proc/{main}/task/{main}/children)")
         run(bare, third, "cat >/tmp/by_hand.conf", ROUTER)
         start = "keepalived -n -P -f /tmp/by_hand.conf -p /run/by_hand.pid -r /run/by_hand_vrrp.pid"
