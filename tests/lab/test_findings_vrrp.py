@@ -129,7 +129,7 @@ UNICAST = {
     ),
     "c3-another-mask": (swap(f"{VIP}/32", f"{VIP}/24"), ()),
     "e3-multicast": (to_multicast, ("KH402 error", "KH414 error m2")),
-    "e6-another-interval": (swap("advert_int 0.1", "advert_int 0.5"), ("KH423 warning",)),
+    "e6-another-interval": (swap("advert_int 0.1", "advert_int 0.5"), ("KH423 warning m2",)),
     "another-version": (to_version_2, ("KH402 error", "KH417 error m2")),
     "another-vrid": (
         swap("virtual_router_id 10", "virtual_router_id 11"),
