@@ -94,7 +94,7 @@ def test_a_nodes_address_is_found_twice(machines: RunningLab, usual: Findings) -
 def table(machine: Machine, *rules: str) -> Iterator[None]:
     """An nft table with an input chain of these rules."""
     chain = "chain input { type filter hook input priority 0; " + "; ".join(rules) + "; }"
-    machine.execute(["nft", f"table inet wiretest {{ {chain} }}"])
+    machine.execute(["nft", f"table inet wiretest {{ {chain}; }}"])
     try:
         yield
     finally:
