@@ -19,8 +19,9 @@ from kubeha.world import World
 
 # For how long a line about a dropped advert is news, in seconds. A stranger may be silent for a
 # while: up to 2.3.2, the adverts of a master silence another one (vrrp_scheduler.c re-arms the
-# timer of its own adverts at any advert received). A reload of ours ends it at once.
-RECENT = 120.0
+# timer of its own adverts at any advert received). Not for longer: a cluster that was mended must
+# have no finding. A reload of ours ends it at once.
+RECENT = 30.0
 # So often within a minute on one node, and not at rest: nobody plans that.
 FLAPS = 4
 MINUTE = 60.0
@@ -165,6 +166,8 @@ def stranger(world: World) -> Iterator[Finding]:
     followed = _followed(world, group)
     if not lines and followed is None:
         return
+    if followed is not None and not lines:
+        lines = _named_before(world, group)
     source = next((event.source for _, event in lines if event.source), None)
     vrid = next((each.effective.vrid for each in group if each.effective), None)
     who = str(source or "somebody else (this version of keepalived does not log who it is)")
@@ -197,6 +200,15 @@ def _strange_lines(world: World, group: tuple[Member, ...]) -> Iterator[tuple[st
             unnamed = known and alike and event.time > loaded
             if event.source not in ours if event.source else unnamed:
                 yield member.name, event
+
+
+def _named_before(world: World, group: tuple[Member, ...]) -> tuple[tuple[str, Event], ...]:
+    """The last line that names a stranger, however old: from 2.3.3 on there is one for each."""
+    ours = world.addresses_of_ours()
+    found = [
+        (each.name, e) for each in group for e in each.events if e.source and e.source not in ours
+    ]
+    return tuple(sorted(found, key=lambda pair: pair[1].time)[-1:])
 
 
 def _dropped(member: Member, event: Event) -> bool:

@@ -128,6 +128,16 @@ def test_a_stranger_is_named_where_this_version_logs_who_it_is() -> None:
     assert "somebody else (this version of keepalived does not log who it is)" in old.message
 
 
+def test_a_stranger_who_is_followed_is_named_however_old_the_line_is() -> None:
+    """2.3.3 logs a sender once; nobody of ours has had the VIP since."""
+    world = recorded("trixie", "a1")
+    for name, seen in world.nodes.items():
+        assert isinstance(seen, NodeFacts)
+        world = changed(world, name, clock=(seen.clock or 0.0) + 86400)
+    (cause,) = causes(world)
+    assert "by 198.51.100.101; our nodes follow it" in cause.message
+
+
 def test_what_was_heard_on_the_wire_tells_more_of_a_stranger() -> None:
     heard = Advert(
         "eth0", "02:00:00:00:00:99", ip_address("198.51.100.101"), ip_address("224.0.0.18"),
