@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import kubeha.node
-from kubeha.node import BOOTSTRAP, SENTINEL, program
+from kubeha.node import BOOTSTRAP, SENTINEL, program, without_docstrings
 from kubeha.node.program import OPERATIONS
 
 OWNER = pwd.getpwuid(os.getuid()).pw_name
@@ -115,6 +115,20 @@ def test_samples_on_a_node(python: str) -> None:
 def test_every_operation_is_small_enough_for_one_flight() -> None:
     """SSH channels and TCP start with windows of this size: no operation waits for a second."""
     assert all(len(program(operation)) < 14_000 for operation in OPERATIONS)
+
+
+@pytest.mark.parametrize("path", SENT, ids=lambda path: path.name)
+def test_without_docstrings_it_is_the_same_program_on_the_same_lines(path: Path) -> None:
+    text = path.read_text()
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and (
+            ast.get_docstring(node) is not None and len(node.body) > 1
+        ):
+            del node.body[0]
+    sent = ast.parse(without_docstrings(text))
+    assert ast.dump(sent, include_attributes=True) == ast.dump(tree, include_attributes=True)
+    assert len(without_docstrings(text)) < len(text)
 
 
 def test_an_error_inside_is_an_answer() -> None:
