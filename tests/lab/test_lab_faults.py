@@ -168,7 +168,9 @@ def test_loss_hits_one_direction_of_one_machine(machines: RunningLab) -> None:
     assert "drop" not in machines.ssh("m3", "nft", "list", "ruleset"), "nobody sees it there"
     machines.fault("loss", "percent=100", "m2")
     assert not machines.answers("m2")
-    machines.heal("m2")
+    machines.fault("filter-vrrp", "m2")
+    machines("heal", "--only", "loss")
+    assert machines.state("m2")["faults"] == ["filter-vrrp"]
     assert wiretap.ping(machines, "c1", machines.machine("m2").address, count=50) == 50
 
 
