@@ -20,6 +20,12 @@ _FLOCK = "hhqqi4x"
 _QUIET = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}  # type: Dict[str, Any]
 # Neither waits for a lock nor takes one, and writes no cache.
 _APT = ["-o", "Debug::NoLocking=1", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="]
+# What apt's methods say when there is no way to a host (methods/connect.cc).
+_LOST = re.compile(
+    "could not (?:connect|resolve)|unable to connect|temporary failure resolving|no route to host"
+    "|connection (?:timed out|failed|refused)|network is unreachable|something wicked",
+    re.IGNORECASE,
+)
 
 
 def machine(ask: Dict[str, Any]) -> Dict[str, Any]:
@@ -135,7 +141,7 @@ def package_source(ask: Dict[str, Any]) -> Dict[str, Any]:
             "output": output,
             "sources": sources,
             "lists": any(name.endswith("_Packages") or "_Packages." in name for name in _lists()),
-            "unreachable": dict(_unreachable(sources[:1], deadline)),
+            "unreachable": _unreachable(sources, output if status == 0 else "", deadline),
         }
     except (OSError, subprocess.SubprocessError) as error:
         return {"error": str(error)}
@@ -166,24 +172,36 @@ def _lists() -> List[str]:
         return []
 
 
-def _unreachable(sources: List[str], deadline: float) -> "Iterator[tuple[str, str]]":
-    """What apt says of sources that it cannot get to; one that answers 404 has been got to."""
-    for source in sources:
-        kind, _, path = source.partition(":")
-        if kind in ("file", "copy"):
-            if not os.path.isdir(path):
-                yield source, "%s is not there" % path
-        elif kind in ("http", "https"):
-            with tempfile.TemporaryDirectory(prefix="kubeha-") as place:
-                target = os.path.join(place, "InRelease")
-                argv = ["/usr/lib/apt/apt-helper", "-o", "Acquire::Retries=0"]
-                for scheme in ("http", "https"):
-                    argv += ["-o", "Acquire::%s::Timeout=2" % scheme]
-                status, output = _run(
-                    [*argv, "download-file", source + "/InRelease", target], deadline
-                )
-            if status:
-                yield source, output
+def _unreachable(sources: List[str], uris: str, deadline: float) -> Dict[str, str]:
+    """What apt says of the sources that it cannot get to; nothing as soon as it gets to one.
+
+    Of those on the packages' own hosts, where they are known: a third party's may well be gone.
+    """
+    hosts = set(re.findall(r"^'(\w+:(?://[^/']*)?)", uris, re.MULTILINE))
+    likely = [source for source in sources if any(source.startswith(host) for host in hosts)]
+    found = {}
+    for source in (likely or sources)[:3]:
+        why = _why_unreachable(source, deadline)
+        if why is None:
+            return {}
+        found[source] = why
+    return found
+
+
+def _why_unreachable(source: str, deadline: float) -> Optional[str]:
+    """None if it can be reached, or if that cannot be told; a 404 is an answer."""
+    kind, _, path = source.partition(":")
+    if kind in ("file", "copy"):
+        return None if os.path.isdir(path) else "%s is not there" % path
+    if kind not in ("http", "https"):
+        return None
+    argv = ["/usr/lib/apt/apt-helper", "-o", "Acquire::Retries=0"]
+    for scheme in ("http", "https"):
+        argv += ["-o", "Acquire::%s::Timeout=2" % scheme]
+    with tempfile.TemporaryDirectory(prefix="kubeha-") as place:
+        target = os.path.join(place, "InRelease")
+        status, output = _run([*argv, "download-file", source + "/InRelease", target], deadline)
+    return output if status is None or (status and _LOST.search(output)) else None
 
 
 def _run(argv: List[str], deadline: float) -> "tuple[Optional[int], str]":
