@@ -6,6 +6,7 @@ Root, and half a minute; nothing is left behind. `scripts/terminal_session.py ch
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,9 @@ CHECK = ("check", "--ignore", "KH602=kubeadm init comes next")
 
 def main() -> int:
     """Exit status 1: it has to find something."""
+    # Whatever ends this, a closed terminal too: the machines are taken away.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as directory:
         try:
             lab(directory, "up", "--kubernetes", "none")
