@@ -23,6 +23,8 @@ _BARE = frozenset(
     "transparent accept-proxy defer-accept v4v6 v6only generate-certificates strict-sni "
     "prefer-client-ciphers quic-force-retry no-ca-names".split()
 )
+# Of defaults that are taken from defaults; ours, for a file that means no good.
+_DEEPEST_CHAIN = 100
 
 
 @dataclass(frozen=True)
@@ -168,11 +170,11 @@ def proxies(file: HaproxyFile) -> tuple[Proxy, ...]:
 
 def _chain(nearest: Section | None, named: Mapping[str, Section]) -> tuple[Section, ...]:
     """A defaults section and those it is itself taken from."""
-    chain: list[Section] = []
-    while nearest and nearest not in chain:
-        chain.append(nearest)
+    chain: dict[int, Section] = {}
+    while nearest and nearest.line not in chain and len(chain) < _DEEPEST_CHAIN:
+        chain[nearest.line] = nearest
         nearest = named.get(nearest.parent) if nearest.parent else None
-    return tuple(chain)
+    return tuple(chain.values())
 
 
 def _proxy(section: Section, defaults: tuple[Section, ...]) -> Proxy:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MOST_WORDS = 64  # MAX_LINE_ARGS in HAProxy's src/cfgparse.c
+# Ours: variables that contain each other may grow without end, and no line of sense is that long.
+MOST_CHARACTERS = 100_000
 _SPACE = frozenset(" \t\n\v\f\r")
 _HEX = frozenset("0123456789abcdefABCDEF")
 _ESCAPED = {
@@ -43,12 +45,16 @@ class _Line:
     begun: bool = False  # quotes with nothing in them are a word, too
     words: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    put_so_far: int = 0
 
     def peek(self, ahead: int = 0) -> str:
         """The character there, or nothing at the end."""
         return self.text[self.at + ahead : self.at + ahead + 1]
 
     def put(self, text: str) -> None:
+        self.put_so_far += len(text)
+        if self.put_so_far > MOST_CHARACTERS:
+            raise WordError(f"more than {MOST_CHARACTERS} characters with its variables")
         self.word.append(text)
         self.begun = True
 

@@ -223,24 +223,29 @@ def _logs_tcp(proxy: Proxy) -> bool:
 
 def shared_port(subject: Subject) -> Iterator[FileFinding]:
     """KH754, KH755: HAProxy and an API server cannot listen on the same port of one machine."""
-    told = set()
-    for backend, server in subject.api_servers():
-        port = server.address.first_port
-        for bind in subject.api_binds:
-            if port is None or not bind.address.has_port(port) or bind.statement.line in told:
-                continue
-            if bind.address.ip and bind.address.ip == server.address.ip:
-                told.add(bind.statement.line)
-                yield subject.at(
-                    kinds.SERVER_LOOP,
-                    server.statement,
-                    f"server {server.name} of {backend.title} is what HAProxy itself binds: it "
-                    f"would connect to itself without end",
-                    f"write the API server's own address: server {server.name} NODE:6443 check",
-                )
-            elif bind.address.wildcard and (found := _taken(subject, backend, bind, port)):
-                told.add(bind.statement.line)
-                yield found
+    servers = {
+        (server.address.ip, server.address.first_port): (backend, server)
+        for backend, server in reversed(list(subject.api_servers()))
+    }
+    ports = {port: found for (_, port), found in servers.items() if port is not None}
+    for bind in {bind.address.text: bind for bind in reversed(subject.api_binds)}.values():
+        where = bind.address
+        if where.ip and (found := servers.get((where.ip, where.first_port))):
+            backend, server = found
+            yield subject.at(
+                kinds.SERVER_LOOP,
+                server.statement,
+                f"server {server.name} of {backend.title} is what HAProxy itself binds: it "
+                f"would connect to itself without end",
+                f"write the API server's own address: server {server.name} NODE:6443 check",
+            )
+        port = where.first_port if where.first_port in ports else None
+        if where.first_port != where.last_port:
+            port = next((port for port in ports if where.has_port(port)), None)
+        if not where.wildcard:
+            continue
+        if port is not None and (told := _taken(subject, ports[port][0], bind, port)):
+            yield told
 
 
 def _taken(subject: Subject, backend: Proxy, bind: Bind, port: int) -> FileFinding | None:

@@ -74,12 +74,8 @@ class Subject:
     @cached_property
     def api_frontends(self) -> tuple[Proxy, ...]:
         """The frontends and listens through which clients come to them."""
-        backends = {proxy.name for proxy in self.api_backends}
-        return tuple(
-            proxy
-            for proxy in self.proxies
-            if proxy.receives and any(proxy in self.fed[name] for name in backends)
-        )
+        lines = {feeder.line for proxy in self.api_backends for feeder in self.fed[proxy.name]}
+        return tuple(proxy for proxy in self.proxies if proxy.receives and proxy.line in lines)
 
     @cached_property
     def api_binds(self) -> tuple[Bind, ...]:
