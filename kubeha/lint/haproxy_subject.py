@@ -51,8 +51,9 @@ class Subject:
                 continue
             names = {name for name, _ in proxy.targets()}
             names |= {proxy.name} if proxy.sends and proxy.servers else set()
-            for name in names & found.keys():
-                found[name].append(proxy)
+            for name in names:
+                if name in found:
+                    found[name].append(proxy)
         return {name: tuple(feeders) for name, feeders in found.items()}
 
     @cached_property
