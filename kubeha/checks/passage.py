@@ -6,9 +6,9 @@ Measured with probes (kubeha.passages), whatever any firewall's rules look like.
 from collections.abc import Iterator
 
 from kubeha.checks import finding as kinds
-from kubeha.checks import firewall
+from kubeha.checks import firewall, network
 from kubeha.checks.finding import Finding
-from kubeha.facts import Connection, Link, NodeFacts, Passage
+from kubeha.facts import Connection, Link, NodeFacts, Passage, Unreachable
 from kubeha.world import World
 
 
@@ -71,13 +71,18 @@ def mtu_differs(world: World) -> Iterator[Finding]:
 
 def api_blocked(world: World) -> Iterator[Finding]:
     """HAProxy on a node can use only the API servers to which that node can connect."""
+    twice = addresses_taken(world)
     for server in world.cluster.control_plane:
+        if server.name in twice:
+            continue
         tried = {
             name: said
             for (name, target), said in world.connections.items()
             if target == server.name
         }
         answered = any(said.outcome == "connected" for said in tried.values())
+        if isinstance(world.nodes.get(server.name), Unreachable) and not answered:
+            continue  # the machine is off, which is told as such
         bad = {name: said for name, said in tried.items() if _bad(said, answered)}
         if bad:
             where = f"{server.address}:{world.cluster.api_port}"
@@ -128,13 +133,16 @@ def untried(world: World) -> Iterator[Finding]:
         )
 
 
+def addresses_taken(world: World) -> frozenset[str]:
+    """Nodes whose address somebody else has too: a probe may have reached the other machine."""
+    return frozenset(found.node for found in network.address_taken(world))
+
+
 def vip_links(world: World) -> Iterator[tuple[NodeFacts, Link]]:
     """The interface of the VIP on every load balancer node, where both are known."""
-    vip = world.cluster.endpoint.vip
-    for node in world.cluster.load_balancer_nodes:
-        for facts in world.seen((node,)):
-            name = world.cluster.interface_of(node) or facts.interface_for(vip)
-            yield from ((facts, link) for link in facts.links or () if link.name == name)
+    for facts in world.load_balancers:
+        name = world.vip_interface(facts)
+        yield from ((facts, link) for link in facts.links or () if link.name == name)
 
 
 def _mtus(world: World) -> str:
@@ -144,7 +152,10 @@ def _mtus(world: World) -> str:
 def _by_receiver(world: World) -> dict[str, dict[str, Passage]]:
     """Receiver -> sender -> what passed."""
     found: dict[str, dict[str, Passage]] = {}
+    twice = addresses_taken(world)
     for (sender, receiver), passage in world.passages.items():
+        if sender in twice or receiver in twice:
+            continue
         found.setdefault(receiver, {})[sender] = passage
     return found
 

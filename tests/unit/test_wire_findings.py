@@ -24,6 +24,7 @@ from kubeha.facts import (
     Unreachable,
 )
 from kubeha.model import Endpoint, Vrrp
+from kubeha.passages import requests
 from kubeha.world import World
 
 STRANGER = "02:00:00:00:00:99"
@@ -112,6 +113,42 @@ def test_files_written_by_hand_fight_now_and_will_not_after_an_apply() -> None:
     assert before.fix.startswith("kubeha apply ends it")
     now = next(found for found in thorough(seen) if found.code == "KH305")
     assert now.severity is Severity.ERROR
+
+
+def test_the_segments_of_other_cards_are_not_the_vips() -> None:
+    """A storage network has virtual routers of its own; their VRIDs meet none of ours."""
+    with_storage = {
+        node.name: with_card(bare(node.name, str(node.address)), "eth1", f"203.0.113.{number}/24")
+        for number, node in enumerate(OF.nodes, 1)
+    }
+    with_storage["m1"] = with_file(with_storage["m1"], ca())
+    loud = cluster(vrrp=Vrrp(mode="multicast"))
+    far = replace(advert(), interface="eth1")
+    assert preflight(heard(far, replace(far, vrid=51), of=world(loud, **with_storage))) == ()
+    both = only(preflight(heard(far, advert(), of=world(loud, **with_storage))))
+    assert (both.code, both.severity) == ("KH305", Severity.ERROR)
+
+
+def test_a_vip_in_no_subnet_may_be_on_any_segment() -> None:
+    vip = Endpoint.model_validate({"vip": "192.0.2.10"}, strict=False)
+    lost = cluster(endpoint=vip, vrrp=Vrrp(vrid=51))
+    codes = {found.code for found in preflight(heard(advert(51), of=world(lost)))}
+    assert codes == {"KH303", "KH305"}
+
+
+def test_only_load_balancers_have_the_interface_that_is_named_for_the_vip() -> None:
+    """An API server's card of the same name is in another segment: nobody answers there."""
+    apart = cluster(5, vrrp=Vrrp(interface="eth0"))
+    apart = apart.model_copy(
+        update={"control_plane": apart.nodes[:3], "load_balancers": apart.nodes[3:]}
+    )
+    nodes = {node.name: bare(node.name, str(node.address)) for node in apart.nodes}
+    nodes["m1"] = replace(nodes["m1"], addresses=addresses("203.0.113.11"))
+    seen = World(apart, nodes)
+    asked = requests(seen, b"12345678")
+    assert "198.51.100.10" not in asked["m1"].ask_for.get("eth0", ())
+    assert "198.51.100.10" in asked["m2"].ask_for["eth0"]
+    assert "198.51.100.10" in asked["m4"].ask_for["eth0"]
 
 
 def test_no_vrid_may_be_free() -> None:
@@ -281,6 +318,16 @@ def test_an_api_server_that_refuses_everybody_is_just_not_there() -> None:
     assert preflight(replace(world(), connections=down)) == ()
 
 
+def test_a_machine_that_is_off_has_no_firewall_to_open() -> None:
+    silent = Connection("unreachable", "No route to host")
+    off = {(name, "m2"): silent for name in ("m1", "m3")}
+    lost = world(m2=Unreachable("m2", "no route to host"))
+    assert {each.code for each in preflight(replace(lost, connections=off))} == {"KH201"}
+    half = {**off, ("m3", "m2"): Connection("connected")}
+    codes = {each.code for each in preflight(replace(lost, connections=half))}
+    assert codes == {"KH201", "KH307"}
+
+
 @pytest.mark.provokes("KH310")
 def test_two_interfaces_that_answer_for_one_address() -> None:
     double = with_card(bare("m2", "198.51.100.12"), "eth1", "203.0.113.2/24")
@@ -320,6 +367,16 @@ def test_two_answers_for_a_node_that_cannot_be_asked() -> None:
     assert [each.code for each in found] == ["KH201", "KH311", "KH311"]
     one = replace(lost, neighbours={"m1": {"198.51.100.12": (STRANGER,)}})
     assert [each.code for each in preflight(one)] == ["KH201"]
+
+
+@pytest.mark.provokes("KH311")
+def test_a_stolen_address_explains_what_did_not_get_through() -> None:
+    """Each probe may have reached the other machine."""
+    answers = {"m1": {"198.51.100.12": (mac("198.51.100.12"), STRANGER)}}
+    lost = connections(m1_m2=Connection("timeout", "no answer"))
+    deaf = passages(m1_m2=Passage(small=False, large=False, mtu=1500))
+    found = preflight(replace(world(), neighbours=answers, connections=lost, passages=deaf))
+    assert [each.code for each in found] == ["KH311"]
 
 
 @pytest.mark.provokes("KH312")
