@@ -47,7 +47,7 @@ async def listen_for_vip(
     None where the question could not be asked.
     """
     vip = cluster.endpoint.vip
-    named = {node.name: cluster.interface_of(node) for node in cluster.nodes}
+    world = World(cluster, facts)
 
     async def ask(name: str, interface: str) -> tuple[str, tuple[str, ...] | None]:
         try:
@@ -60,7 +60,7 @@ async def listen_for_vip(
         ask(name, interface)
         for name, seen in facts.items()
         if name in hosts and isinstance(seen, NodeFacts) and not seen.holds(vip)
-        if (interface := named.get(name) or seen.interface_for(vip))
+        if (interface := world.vip_interface(seen))
     ]
     return dict(await asyncio.gather(*asking))
 

@@ -68,11 +68,10 @@ def _ask_for(world: World, facts: NodeFacts) -> dict[str, tuple[str, ...]]:
     """Interface -> the addresses of all nodes on its subnet, and the VIP."""
     found: dict[str, list[str]] = {}
     vip = world.cluster.endpoint.vip
-    named = world.cluster.interface_of(_node(world, facts))
     for address in (*(node.address for node in world.cluster.nodes), vip):
         interface = facts.interface_for(address) or _interface_with(facts, address)
         if address == vip:
-            interface = named or facts.interface_for(vip)
+            interface = world.vip_interface(facts)
         if interface:
             found.setdefault(interface, []).append(str(address))
     return {interface: tuple(addresses) for interface, addresses in found.items()}

@@ -82,6 +82,19 @@ class World:
         vip = self.cluster.endpoint.vip
         return tuple(facts.name for facts in self.load_balancers if facts.holds(vip))
 
+    def vip_interface(self, facts: NodeFacts) -> str | None:
+        """The interface of a node that has the VIP, or would hear who has it; None if not known.
+
+        The cluster file names it for load balancer nodes only: on others, a card of the same name
+        may be in any segment.
+        """
+        named = (
+            self.cluster.interface_of(node)
+            for node in self.cluster.load_balancer_nodes
+            if node.name == facts.name
+        )
+        return next(named, None) or facts.interface_for(self.cluster.endpoint.vip)
+
     def ca(self) -> str | None:
         """The cluster CA, as the first control plane node that has a usable one shows it."""
         return next((text for text in self.cas().values() if has_certificate(text)), None)

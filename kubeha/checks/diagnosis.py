@@ -234,16 +234,9 @@ def _followed(world: World, group: tuple[Member, ...]) -> int | None:
         return None
     own = {state.priority for state in states}
     found = {state.master_priority for state in states if state.state == "BACKUP"} - {0, None}
-    if (
-        world.before is not None
-        and _followed(_settled(world.before), members(world.before)) is None
-    ):
+    if world.before is not None and _followed(world.before, members(world.before)) is None:
         return None
     return next((priority for priority in found if priority not in own), None)
-
-
-def _settled(world: World) -> World:
-    return world
 
 
 def deaf(world: World) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ def reverse_path(world: World) -> Iterator[Finding]:
     """Strict filtering drops clients whose way back leads through another interface."""
     vip = world.cluster.endpoint.vip
     for facts in world.load_balancers:
-        interface = _interface(world, facts)
+        interface = world.vip_interface(facts)
         if facts.machine is None or interface is None or vip.version != 4:
             continue
         kernel = facts.machine.kernel
@@ -43,7 +43,7 @@ def muted_vip(world: World) -> Iterator[Finding]:
     """Settings with which this node would hold the VIP and nobody could reach it."""
     vip = world.cluster.endpoint.vip
     for facts in world.load_balancers:
-        interface = _interface(world, facts)
+        interface = world.vip_interface(facts)
         if facts.machine is None or interface is None:
             continue
         name = "arp_ignore" if vip.version == 4 else "disable_ipv6"
@@ -58,12 +58,6 @@ def muted_vip(world: World) -> Iterator[Finding]:
                 " (arp_ignore=1 is fine, too), and in /etc/sysctl.d/ where it is set",
                 f"net.{family}.conf.{{all,{interface}}}.{name}, the greater of both: {value}",
             )
-
-
-def _interface(world: World, facts: NodeFacts) -> str | None:
-    node = next((one for one in world.cluster.nodes if one.name == facts.name), None)
-    named = world.cluster.interface_of(node) if node else None
-    return named or facts.interface_for(world.cluster.endpoint.vip)
 
 
 def file_descriptors(world: World) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from kubeha import keepalived, paths, vrrp
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding, Severity
-from kubeha.facts import Advert
+from kubeha.facts import Advert, NodeFacts
 from kubeha.grammar.virtual_router import VirtualRouter
 from kubeha.model import IPAddress
 from kubeha.world import World
@@ -14,10 +14,14 @@ from kubeha.world import World
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A virtual router that is not ours: an advertisement of it, and the nodes that heard it."""
+    """A virtual router that is not ours: an advertisement of it, and the nodes that heard it.
+
+    `near`: was it heard on the segment of the VIP? Elsewhere its VRID is in nobody's way.
+    """
 
     advert: Advert
     nodes: tuple[str, ...]
+    near: bool = True
 
     @property
     def name(self) -> str:
@@ -50,9 +54,24 @@ def neighbours(world: World) -> tuple[Neighbour, ...]:
         if not _ours(world, one):
             heard.setdefault((one.vrid, one.source, one.addresses), []).append((node, one))
     return tuple(
-        Neighbour(seen[0][1], tuple(sorted({node for node, _ in seen})))
+        Neighbour(
+            seen[0][1],
+            tuple(sorted({node for node, _ in seen})),
+            near=any(_near(world, node, one) for node, one in seen),
+        )
         for _, seen in sorted(heard.items(), key=str)
     )
+
+
+def _near(world: World, node: str, one: Advert) -> bool:
+    """Was it heard where the VIP is, as far as is known? Machines have cards in other segments."""
+    vip, facts = world.cluster.endpoint.vip, world.nodes.get(node)
+    if not isinstance(facts, NodeFacts) or facts.addresses is None:
+        return True
+    known = {seen.interface for seen in facts.addresses if vip in seen.address.network}
+    named = world.vip_interface(facts)
+    unknown = not known and named is None and facts in world.load_balancers
+    return unknown or one.interface in (*known, named)
 
 
 def _ours(world: World, one: Advert) -> bool:
@@ -108,7 +127,7 @@ def _vrid_taken(world: World, multicast: bool) -> Iterator[Finding]:
     family = world.cluster.endpoint.vip.version
     for other in neighbours(world):
         vrid = other.advert.vrid
-        if vrid not in ours or other.advert.source.version != family:
+        if vrid not in ours or other.advert.source.version != family or not other.near:
             continue
         fights = any(one.vrid == vrid and not one.unicast for one in own_routers(world))
         found = kinds.VRID_TAKEN.at(
@@ -147,7 +166,7 @@ def free_vrid(world: World) -> int | None:
 def other_routers(world: World) -> Iterator[Finding]:
     """The neighbours that are in nobody's way, for whoever chooses a VRID next."""
     said = {*vrids(world)}
-    others = [each for each in neighbours(world) if each.advert.vrid not in said]
+    others = [each for each in neighbours(world) if each.near and each.advert.vrid not in said]
     others = [each for each in others if world.cluster.endpoint.vip not in each.advert.addresses]
     if others:
         yield kinds.ROUTERS_NEARBY.at(

@@ -40,6 +40,7 @@ _QUESTIONS, _COPIES = 3, 5
 _BETWEEN = 0.05
 _BARRIER = 5.0  # how long to wait until all nodes can receive, in seconds
 _PATIENCE = 2.0  # and how long for the probes of all, from then on
+_LATEST = 0.5  # how long what came in time may take to be read, in seconds
 _SMALL, _LARGE = b"\0", b"\1"
 
 
@@ -233,9 +234,13 @@ def _exchange(
                 sent += 1
                 for each in outgoing:
                     each.send()
-            if select.select([receiver], [], [], 0.02)[0]:
+            ready = select.select([receiver], [], [], 0.02)[0]
+            if ready:
                 _note(receiver.recv(65536), mark, heard)
-            elif passed >= _PATIENCE or sent == _COPIES and _complete(outgoing, heard):
+            # On a segment full of advertisements there is always something to read.
+            if passed >= _PATIENCE + (_LATEST if ready else 0):
+                break
+            if sent == _COPIES and _complete(outgoing, heard):
                 break
     finally:
         for each in outgoing:

@@ -4,7 +4,9 @@ import os
 import socket
 import struct
 import sys
-from contextlib import closing
+import threading
+import time
+from contextlib import closing, suppress
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -96,6 +98,40 @@ def test_a_probe_is_recognised_by_what_it_carries() -> None:
     passages._note(made, PROBE_MARK + b"another.", heard)
     passages._note(b"\0" * 28 + mark, mark, heard)
     assert heard == {7: {"small", "large"}, 5: {"small", "large"}}
+
+
+def test_a_segment_full_of_advertisements_ends_nothing_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is always something to read, and the peer's probes never come."""
+    monkeypatch.setattr(passages, "_PATIENCE", 0.2)
+    monkeypatch.setattr(passages, "_LATEST", 0.1)
+    there, here = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    there.setblocking(False)
+    ended = threading.Event()
+
+    def flood() -> None:
+        while not ended.wait(0.001):
+            with suppress(BlockingIOError):
+                there.send(V2[14:])
+
+    missing = passages._Probe(
+        {"number": 0, "address": "198.51.100.11"},
+        {"number": 1, "address": "198.51.100.12", "interface": "none", "mac": None},
+        9,
+        (PROBE_MARK + b"12345678").hex(),
+        {},
+    )
+    flooding = threading.Thread(target=flood, daemon=True)
+    with closing(there), closing(here):
+        flooding.start()
+        begin = time.monotonic()
+        try:
+            heard = passages._exchange(wire(), here, [missing], PROBE_MARK + b"12345678")
+        finally:
+            ended.set()
+            flooding.join()
+    assert heard == {} and time.monotonic() - begin < 1.5
 
 
 def test_connections_that_are_made_refused_and_not_answered() -> None:
