@@ -72,10 +72,13 @@ def control_plane(ask: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def processes() -> List[Process]:
-    """The control plane's processes, whether in containers or not, with all their flags."""
+    """The control plane's processes, whether in containers or not, with all their flags.
+
+    All of them use the machine's own network; what does not belongs to a cluster inside a Pod.
+    """
     found = []
     for entry in os.listdir("/proc"):
-        if not entry.isdigit():
+        if not entry.isdigit() or not _on_our_network(entry):
             continue
         argv = _argv(entry)
         for position in (0, 1):  # the second word of hyperkube
@@ -86,6 +89,13 @@ def processes() -> List[Process]:
                     found.append(Process(int(entry), name, with_settings(int(entry), flags)))
                 break
     return sorted(found)
+
+
+def _on_our_network(pid: str) -> bool:
+    try:
+        return os.readlink("/proc/%s/ns/net" % pid) == os.readlink("/proc/self/ns/net")
+    except OSError:
+        return False  # it has ended
 
 
 def _argv(pid: str) -> List[str]:

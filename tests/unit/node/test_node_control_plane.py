@@ -103,6 +103,21 @@ def named(tmp_path: Path, *argv: str) -> Iterator[int]:
         process.communicate()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make a network namespace")
+def test_a_cluster_inside_a_pod_is_not_this_machines() -> None:
+    inside = ["unshare", "-n", "bash", "-c", "exec -a kube-scheduler sleep 30"]
+    with subprocess.Popen(inside) as process:
+        try:
+            deadline = time.monotonic() + 5
+            argv = Path(f"/proc/{process.pid}/cmdline")
+            while not argv.read_bytes().startswith(b"kube-scheduler"):
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert process.pid not in {one.pid for one in processes()}
+        finally:
+            process.kill()
+
+
 def test_running_servers_are_found_with_flags_and_settings(tmp_path: Path) -> None:
     settings = tmp_path / "scheduler.yaml"
     settings.write_text(
