@@ -11,7 +11,8 @@ from kubeha.grammar.haproxy_addresses import address
 from kubeha.grammar.haproxy_conditions import Version
 from kubeha.grammar.haproxy_proxies import Proxy
 from kubeha.lint import FileFinding
-from kubeha.lint.haproxy_subject import Subject, masked, shown
+from kubeha.lint.haproxy_subject import Subject, shown
+from kubeha.lint.secrets import masked, masked_words
 
 # Directories that vanish at a reboot.
 _VOLATILE = ("/run", "/var/run")
@@ -54,7 +55,7 @@ def refused(subject: Subject) -> Iterator[FileFinding]:
         found = subject.at(
             kinds.HAPROXY_REFUSES,
             problem.line,
-            problem.message,
+            masked_words(problem.message),
             f"mend the line, then try: haproxy -c -f {subject.file}",
         )
         yield replace(found, evidence=masked(problem.text))
@@ -109,7 +110,7 @@ def _version(
     found = subject.at(
         kinds.VERSION_KEYWORD,
         statement,
-        f"{who} refuse '{shown(statement)[:60]}' and do not start",
+        f"{who} refuse '{masked(shown(statement))[:60]}' and do not start",
         instead,
     )
     return replace(found, severity=Severity.ERROR) if subject.version else found

@@ -11,10 +11,10 @@ from kubeha.grammar.haproxy_addresses import Ip
 from kubeha.grammar.haproxy_conditions import Version
 from kubeha.grammar.haproxy_proxies import Bind, Proxy, Server, proxies
 from kubeha.lint import FileFinding, at
+from kubeha.lint.secrets import masked
 
 # kubeadm's, and MicroK8s's: nothing else uses them by custom.
 API_PORTS = (6443, 16443)
-_SECRET = re.compile(r"\b((?:stats\s+auth\s+[^\s:]+:|(?:insecure-)?password\s+))\S.*", re.DOTALL)
 _API_NAME = re.compile(r"kube|k8s|k3s|api-?server|control-?plane|master", re.IGNORECASE)
 
 
@@ -123,11 +123,6 @@ def subject(
 ) -> Subject:
     """Read a file. Never raises."""
     return Subject(file, parse(text, version=version), version, node, created, own)
-
-
-def masked(text: str) -> str:
-    """A line as it may be shown."""
-    return _SECRET.sub(r"\1********", text)
 
 
 def number(statement: Statement | None, index: int = 1) -> int | None:

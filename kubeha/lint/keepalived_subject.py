@@ -1,6 +1,5 @@
 """What the rules on keepalived.conf judge, and how they tell of it."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,10 +9,10 @@ from kubeha.grammar import Place
 from kubeha.grammar.keepalived import Parsed, Statement
 from kubeha.grammar.virtual_router import VirtualRouter, virtual_routers
 from kubeha.lint import FileFinding, at
+from kubeha.lint.secrets import masked
 
 # As far as it is known: (2, 2, 7) or (2, 2).
 Version = tuple[int, ...]
-_PASSWORD = re.compile(r"(auth_pass\s+)\S.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,7 @@ def tell(
     severity: Severity | None = None,
 ) -> FileFinding:
     """A finding on a statement; its text is the evidence, without a password."""
-    text = _PASSWORD.sub(r"\1********", where.text)
-    found = at(kind, where.place.file, where.place.line, message, fix, text)
+    found = at(kind, where.place.file, where.place.line, message, fix, masked(where.text))
     return replace(found, severity=severity) if severity else found
 
 

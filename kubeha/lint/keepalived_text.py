@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from difflib import get_close_matches
+from itertools import islice
 
 from kubeha.checks import finding as kinds
 from kubeha.grammar.keepalived import Statement
 from kubeha.grammar.keepalived_words import KEYWORDS, TOP
 from kubeha.lint import FileFinding
 from kubeha.lint.keepalived_subject import Found, Subject, tell, tell_at
+from kubeha.lint.secrets import masked, masked_words
 
 SCRIPT_KEYWORDS = ("script", "notify", "misc_path", "startup_script", "shutdown_script")
+# A file with more is something else, and a guess at what was meant takes a millisecond.
+MAX_UNKNOWN = 100
 
 
 def problems(subject: Subject) -> Found:
@@ -22,11 +26,15 @@ def problems(subject: Subject) -> Found:
             else "mend this line and those before it, until keepalived -t -f"
             f" {problem.place.file} says no word and ends with status 0"
         )
-        yield tell_at(kind, problem.place, problem.message, fix)
+        yield tell_at(kind, problem.place, masked_words(problem.message), fix)
 
 
 def unknown_words(subject: Subject) -> Found:
     """Keywords that no keepalived from 2.1.5 on knows where they stand."""
+    yield from islice(_unknown_words(subject), MAX_UNKNOWN)
+
+
+def _unknown_words(subject: Subject) -> Found:
     known = TOP | {"include"}
     for statement in subject.parsed.statements:
         if statement.keyword not in known:
@@ -51,25 +59,27 @@ def _unknown(statement: Statement, block: Statement | None, known: frozenset[str
     message = f"keepalived knows no '{statement.keyword}' {where} and passes it over"
     if statement.block is not None:
         message += "; its closing brace then ends the block around it, and what follows is lost"
-    close = get_close_matches(statement.keyword, known, 1)
-    elsewhere = [name for name, words in KEYWORDS.items() if statement.keyword in words]
+    return tell(kinds.UNKNOWN_WORD, statement, message, _instead(statement.keyword, known))
+
+
+def _instead(word: str, known: frozenset[str]) -> str:
+    """vrrp_rt_priority in an instance belongs elsewhere, however much it is like priority."""
+    close = get_close_matches(word, known, 1)
+    if word in TOP:
+        return "move it out of the block: is a closing brace missing before it?"
+    if elsewhere := [name for name, words in KEYWORDS.items() if word in words]:
+        alike = f", or write {close[0]}, if that is meant" if close else ""
+        return f"move it into {elsewhere[0]}{alike}"
     if close:
-        fix = f"write {close[0]}, if that is meant; else remove the line"
-    elif elsewhere:
-        fix = f"move it into {elsewhere[0]}"
-    elif statement.keyword in TOP:
-        fix = "move it out of the block: is a closing brace missing before it?"
-    else:
-        fix = "remove the line; keepalived -t names every word that it does not know"
-    return tell(kinds.UNKNOWN_WORD, statement, message, fix)
+        return f"write {close[0]}, if that is meant; else remove the line"
+    return "remove the line; keepalived -t names every word that it does not know"
 
 
 def cut_words(subject: Subject) -> Found:
     """auth_pass K8s#2024 is the password K8s."""
     for left, lost, place in subject.parsed.cut:
-        keyword = left.split()[0] if left else ""
-        secret = keyword == "auth_pass"
-        shown = "auth_pass ********" if secret else left
+        shown = masked(left)
+        secret = shown != left
         message = (
             "the password ends before the comment sign in it"
             if secret

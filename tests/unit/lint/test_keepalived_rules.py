@@ -73,14 +73,20 @@ def test_an_include_that_was_looked_at():
     [
         (("    priority 200", "    prority 200"), 23, "write priority"),
         (("    interval 1", "    garp_master_delay 1"), 14, "move it into vrrp_instance"),
+        (("    priority 200", "    vrrp_priority 200"), 23, "move it into global_defs, or write"),
         (("global_defs", "globals_def"), 1, "write global_defs"),
         (("    track_script {", "    track_scripts {"), 30, "write track_script"),
     ],
-    ids=["misspelt", "elsewhere", "top level", "a whole block"],
+    ids=["misspelt", "elsewhere", "elsewhere and alike", "top level", "a whole block"],
 )
 def test_a_word_that_keepalived_does_not_know(change, line, says):
     found = [each for each in lint(changed(change)) if each.code == "KH703"]
     assert [each.line for each in found] == [line] and says in found[0].fix
+
+
+def test_of_thousands_of_unknown_words_a_hundred_are_told():
+    text = "vrrp_instance a {\n" + "virtual_router_idx 1\n" * 5000 + "}\n"
+    assert codes(text).count("KH703") == 100
 
 
 def test_words_of_the_other_releases_are_known():
