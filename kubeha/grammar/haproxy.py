@@ -7,6 +7,7 @@ and says so, because a finding in it is worth more than silence.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kubeha.grammar.haproxy_conditions import ConditionError, Known, Version, decide
 from kubeha.grammar.haproxy_words import WordError, Words, split
@@ -74,7 +75,15 @@ class Section:
 
     def find(self, *words: str) -> Iterator[Statement]:
         """Its statements that begin so."""
-        return (each for each in self.statements if each.begins(*words))
+        return (each for each in self._by_keyword.get(words[0], ()) if each.begins(*words))
+
+    @cached_property
+    def _by_keyword(self) -> Mapping[str, list[Statement]]:
+        """A frontend may have thousands of use_backend, and is asked once for each of them."""
+        found: dict[str, list[Statement]] = {}
+        for each in self.statements:
+            found.setdefault(each.keyword, []).append(each)
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """keepalived.conf: statements and blocks. Knows the grammar, not what keywords mean."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from kubeha.grammar import Place, Problem
 from kubeha.grammar.keepalived_lines import Line, Lines, Read
@@ -64,7 +65,17 @@ class Parsed:
 
     def all(self, *keywords: str) -> tuple[Statement, ...]:
         """The statements on the top level that begin with one of these keywords."""
+        if len(keywords) == 1:
+            return self._by_keyword.get(keywords[0], ())
         return tuple(each for each in self.statements if each.keyword in keywords)
+
+    @cached_property
+    def _by_keyword(self) -> Mapping[str, tuple[Statement, ...]]:
+        """Thousands of instances ask for the global settings and scripts, each of them."""
+        found: dict[str, list[Statement]] = {}
+        for each in self.statements:
+            found.setdefault(each.keyword, []).append(each)
+        return {keyword: tuple(each) for keyword, each in found.items()}
 
     def walk(self) -> Iterator[Statement]:
         for each in self.statements:

@@ -280,8 +280,11 @@ DEFINED_BY = {
 
 def _tracks(block: Statement, parsed: Parsed) -> Iterator[Track]:
     for kind, keywords in DEFINED_BY.items():
+        outers = block.all(f"track_{kind}")
+        if not outers:
+            continue
         definitions = {s.word(): s for s in parsed.all(*keywords)} if keywords else {}
-        for outer in block.all(f"track_{kind}"):
+        for outer in outers:
             for each in outer.block or ():
                 definition = definitions.get(each.keyword)
                 yield Track(
