@@ -27,9 +27,7 @@ def vrrp_blocked(world: World) -> Iterator[Finding]:
                 " take the VIP although another one holds it",
                 firewall.opening_vrrp(rule, sources)
                 if rule
-                else f"on {receiver}, let protocol 112 in from {' '.join(sources)}: see nft list"
-                f" ruleset (or iptables-save); iptables -I INPUT -p 112 -s {sources[0]} -j ACCEPT;"
-                " firewall-cmd --permanent --add-protocol=vrrp; and see filters on the way",
+                else _let_in(receiver, sources),
                 "; ".join(
                     [
                         *([f"rule: {rule}"] if rule else []),
@@ -37,6 +35,17 @@ def vrrp_blocked(world: World) -> Iterator[Finding]:
                     ]
                 ),
             )
+
+
+def _let_in(receiver: str, sources: list[str]) -> str:
+    """Where no rule of the receiver's is known to be the one that drops."""
+    program = "ip6tables" if ":" in sources[0] else "iptables"
+    commands = "; ".join(f"{program} -I INPUT -p 112 -s {each} -j ACCEPT" for each in sources)
+    return (
+        f"on {receiver}, let protocol 112 in from {' '.join(sources)}: see nft list ruleset (or"
+        f" iptables-save); {commands}; or firewall-cmd --permanent --add-protocol=vrrp &&"
+        " firewall-cmd --reload; and see filters on the way"
+    )
 
 
 def large_lost(world: World) -> Iterator[Finding]:
@@ -114,7 +123,8 @@ def _open_api(server: str, port: int, bad: dict[str, Connection]) -> str:
         )
     return (
         f"open TCP port {port} on {server} for these nodes: firewall-cmd --permanent"
-        f" --add-port={port}/tcp, ufw allow {port}/tcp, or in nft; and see filters on the way"
+        f" --add-port={port}/tcp && firewall-cmd --reload, ufw allow {port}/tcp, or in nft; and see"
+        " filters on the way"
     )
 
 

@@ -270,6 +270,9 @@ def test_vrrp_that_does_not_get_in() -> None:
     assert (found.code, found.node, found.severity) == ("KH306", "m2", Severity.ERROR)
     assert "from m1 and m3" in found.message
     assert "m2 is on the wire" in found.evidence and "the other way it passes" in found.evidence
+    for source in ("198.51.100.11", "198.51.100.13"):
+        assert f"iptables -I INPUT -p 112 -s {source} -j ACCEPT" in found.fix
+    assert "--add-protocol=vrrp && firewall-cmd --reload" in found.fix
 
 
 @pytest.mark.provokes("KH308")
