@@ -25,9 +25,7 @@ def vrrp_blocked(world: World) -> Iterator[Finding]:
                 receiver,
                 f"VRRP (protocol 112) from {' and '.join(deaf_to)} does not get in: this node would"
                 " take the VIP although another one holds it",
-                firewall.opening_vrrp(rule, sources)
-                if rule
-                else _let_in(receiver, sources),
+                firewall.opening_vrrp(rule, sources) if rule else _let_in(receiver, sources),
                 "; ".join(
                     [
                         *([f"rule: {rule}"] if rule else []),
