@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from kubeha import paths
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding
+from kubeha.grammar import secrets
 from kubeha.world import World, is_ours
 
 MIB = 1024 * 1024
@@ -68,7 +69,7 @@ def foreign_files(world: World) -> Iterator[Finding]:
 
 
 def _first_lines(text: str, count: int = 3) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [secrets.masked(line.strip()) for line in text.splitlines() if line.strip()]
     return " / ".join(lines[:count])
 
 

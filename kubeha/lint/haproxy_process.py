@@ -10,9 +10,9 @@ from kubeha.grammar.haproxy import Statement
 from kubeha.grammar.haproxy_addresses import address
 from kubeha.grammar.haproxy_conditions import Version
 from kubeha.grammar.haproxy_proxies import Proxy
+from kubeha.grammar.secrets import masked, masked_words
 from kubeha.lint import FileFinding
 from kubeha.lint.haproxy_subject import Subject, shown
-from kubeha.lint.secrets import masked, masked_words
 
 # Directories that vanish at a reboot.
 _VOLATILE = ("/run", "/var/run")

@@ -10,8 +10,8 @@ from kubeha.grammar.haproxy import HaproxyFile, Section, Statement, parse
 from kubeha.grammar.haproxy_addresses import Ip
 from kubeha.grammar.haproxy_conditions import Version
 from kubeha.grammar.haproxy_proxies import Bind, Proxy, Server, proxies
+from kubeha.grammar.secrets import masked
 from kubeha.lint import FileFinding, at
-from kubeha.lint.secrets import masked
 
 # kubeadm's, and MicroK8s's: nothing else uses them by custom.
 API_PORTS = (6443, 16443)

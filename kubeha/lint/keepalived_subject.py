@@ -7,9 +7,9 @@ from functools import cached_property
 from kubeha.checks.finding import Kind, Severity
 from kubeha.grammar import Place
 from kubeha.grammar.keepalived import Parsed, Statement
+from kubeha.grammar.secrets import masked
 from kubeha.grammar.virtual_router import VirtualRouter, virtual_routers
 from kubeha.lint import FileFinding, at
-from kubeha.lint.secrets import masked
 
 # As far as it is known: (2, 2, 7) or (2, 2).
 Version = tuple[int, ...]

@@ -7,9 +7,9 @@ from itertools import islice
 from kubeha.checks import finding as kinds
 from kubeha.grammar.keepalived import Statement
 from kubeha.grammar.keepalived_words import KEYWORDS, TOP
+from kubeha.grammar.secrets import masked, masked_words
 from kubeha.lint import FileFinding
 from kubeha.lint.keepalived_subject import Found, Subject, tell, tell_at
-from kubeha.lint.secrets import masked, masked_words
 
 SCRIPT_KEYWORDS = ("script", "notify", "misc_path", "startup_script", "shutdown_script")
 # A file with more is something else, and a guess at what was meant takes a millisecond.

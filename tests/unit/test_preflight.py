@@ -107,6 +107,12 @@ def test_a_foreign_configuration_is_in_the_way() -> None:
     assert found.evidence == "# our own / global / daemon"
 
 
+def test_the_first_lines_of_a_foreign_configuration_are_shown_without_a_secret() -> None:
+    foreign = text_file(paths.KEEPALIVED_CONFIG, "$AUTH_PASS=Hunter2xyz\nvrrp_instance A {\n}\n")
+    (found,) = [f for f in preflight(world(m2=with_file(m2(), foreign))) if f.code == "KH205"]
+    assert found.evidence == "$AUTH_PASS=******** / vrrp_instance A { / }"
+
+
 def test_what_the_package_ships_and_what_kubeha_wrote_is_not_foreign() -> None:
     shipped = "global\n    log /dev/log\n"
     digest = hashlib.md5(shipped.encode(), usedforsecurity=False).hexdigest()

@@ -2,8 +2,8 @@
 
 import pytest
 
+from kubeha.grammar.secrets import masked, masked_words
 from kubeha.lint import as_json
-from kubeha.lint.secrets import masked, masked_words
 from kubeha.lint.sources import Grammar, Source
 from kubeha.lint.whole import Programs, judge
 
