@@ -24,7 +24,7 @@ def process_checks(subject: Subject) -> Found:
                 + (
                     "; without the package psmisc there is no check" if what == "killall -0" else ""
                 ),
-                'ask the service itself, with a time limit: script "/usr/bin/curl -fsSk -m 2 -o'
+                'ask the service itself, with a time limit: script "/usr/bin/curl -sk -m 2 -o'
                 ' /dev/null https://localhost:8443/readyz"',
             )
 
