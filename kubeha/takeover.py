@@ -28,7 +28,10 @@ def _theirs(cluster: Cluster, facts: Observed | None) -> bool:
     unit, text = facts.units.get(KEEPALIVED), facts.text_of(paths.KEEPALIVED_CONFIG)
     if unit is None or not unit.active or text is None or is_ours(text):
         return False
-    return cluster.endpoint.vip in keepalived.virtual_addresses(text)
+    # Of what a file includes, only the running program tells.
+    running = keepalived.parse_states(facts.keepalived_json or "") or ()
+    carried = {*keepalived.virtual_addresses(text), *(vip for one in running for vip in one.vips)}
+    return cluster.endpoint.vip in carried
 
 
 def stopped(cluster: Cluster, facts: NodeFacts) -> NodeFacts:

@@ -1,5 +1,6 @@
 """A VIP that somebody else's keepalived runs already is taken over by all nodes at once, or not."""
 
+import json
 from dataclasses import replace
 from ipaddress import ip_interface
 
@@ -57,6 +58,14 @@ def test_only_a_foreign_file_with_the_vip_at_work_is_taken_over() -> None:
     at_rest = stopped(of, foreign(m1, holds=True))
     assert not at_rest.holds(of.endpoint.vip)
     assert taken_over(of, {"m1": at_rest, "m2": Unreachable("m2", "no answer"), "m3": m3}) == ()
+
+
+def test_a_vip_in_a_file_that_is_included_is_known_from_the_running_program() -> None:
+    including = foreign(bare("m1", "198.51.100.11"), "include /etc/keepalived/conf.d/*.conf\n")
+    data = {"iname": "VI_1", "state": 1, "effective_priority": 100, "vips": [f"{VIP}/24 dev eth0"]}
+    running = replace(including, keepalived_json=json.dumps([{"data": data, "stats": {}}]))
+    assert taken_over(cluster(), {"m1": running}) == ("m1",)
+    assert taken_over(cluster(), {"m1": including}) == ()
 
 
 @pytest.mark.parametrize("holders", [(), ("m2",), ("m1", "m3")], ids=" and ".join)
