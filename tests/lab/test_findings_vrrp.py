@@ -7,6 +7,7 @@ too, when an earlier one has left something; the last one sees that nothing is l
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,11 +48,10 @@ class Routers:
     def finds(self, *wanted: str) -> None:
         """Wait until exactly these are found, each written `KH402 error` or `KH306 error m2`."""
         expected = {(*each.split(), "")[:3] for each in wanted}
-        seen: Found = set()
-        for _ in range(6):
-            if (seen := self.found()) == expected:
-                return
-        raise AssertionError(f"verify finds {sorted(seen)}, not {sorted(expected)}")
+        # keepalived's lines about a stranger who has gone are news for half a minute.
+        deadline = time.monotonic() + 60
+        while (seen := self.found()) != expected:
+            assert time.monotonic() < deadline, f"finds {sorted(seen)}, not {sorted(expected)}"
 
     @contextmanager
     def running(self, texts: Texts, *, verb: str = "restart") -> Iterator[None]:
@@ -207,10 +207,11 @@ def test_a4_our_vrid_is_taken_while_we_speak_unicast(routers: Routers) -> None:
 
 
 FOREIGN = {
-    "a1-of-higher-priority": (("priority=255",), "KH305 error"),
-    "a2-of-lower-priority": (("priority=50",), "KH305 error"),
-    "a3-of-another-version": (("version=2",), "KH305 error"),
-    "a5-of-another-vrid": (("vrid=52",), "KH315 info"),
+    "a1-of-higher-priority": ("priority=255", ["KH305 error"]),
+    "a2-of-lower-priority": ("priority=50", ["KH305 error"]),
+    "a3-of-another-version": ("version=2", ["KH305 error"]),
+    # In nobody's way.
+    "a5-of-another-vrid": ("vrid=52", []),
 }
 
 
@@ -221,12 +222,12 @@ def multicast(routers: Routers) -> Iterator[Routers]:
         yield routers
 
 
-@pytest.mark.provokes("KH305", "KH315")
+@pytest.mark.provokes("KH305")
 @pytest.mark.parametrize("name", FOREIGN)
 def test_another_virtual_router_on_a_segment_with_multicast(multicast: Routers, name: str) -> None:
-    words, wanted = FOREIGN[name]
-    with multicast.fault("rogue-vrrp", *words):
-        multicast.finds(wanted)
+    setting, wanted = FOREIGN[name]
+    with multicast.fault("rogue-vrrp", setting):
+        multicast.finds(*wanted)
 
 
 def test_nothing_is_left(routers: Routers) -> None:
