@@ -234,7 +234,7 @@ def _decode(name: str, content: bytes) -> str:
     if b"\0" in content:
         raise UsageError(f"{name}: a binary file")
     try:
-        return content.decode("utf-8-sig" if content.startswith(b"\xef\xbb\xbf") else "utf-8")
+        return content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UsageError(

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from kubeha.grammar import BYTE_ORDER_MARK, MARKED
 from kubeha.grammar.haproxy_conditions import ConditionError, Known, Version, decide
 from kubeha.grammar.haproxy_words import WordError, Words, split
 
@@ -141,7 +142,9 @@ def parse(
     """Read a haproxy.cfg. `version` and `environment` decide its conditions as far as they go."""
     own = dict(environment or {})
     reader = _Reader(Known(version, own), own)
-    lines = text.split("\n")
+    if text.startswith(BYTE_ORDER_MARK):
+        reader.problems.append(Problem(1, MARKED))
+    lines = text.removeprefix(BYTE_ORDER_MARK).split("\n")
     for number, line in enumerate(lines, 1):
         try:
             _read_line(reader, number, line)

@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 from posixpath import dirname, join, normpath
 
-from kubeha.grammar import Place, Problem
+from kubeha.grammar import BYTE_ORDER_MARK, MARKED, Place, Problem
 
 # The caller's way to files: an include's pattern, joined to the including file's directory, gives
 # the (name, text) of every file that it matches, in order; an empty list if there is none.
@@ -80,6 +80,9 @@ class Lines:
         """The lines of a file and of all that it includes."""
         self._open.append(file)
         multiline: tuple[str, list[str]] | None = None
+        if text.startswith(BYTE_ORDER_MARK):
+            self._problem(Place(file, 1), MARKED)
+        text = text.removeprefix(BYTE_ORDER_MARK)
         for number, raw in enumerate(text.split("\n"), start=1):
             place = Place(file, number)
             line, lost, unclosed = decomment(raw.replace("\0", "").rstrip("\r"))

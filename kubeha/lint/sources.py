@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from kubeha.errors import UsageError
+from kubeha.grammar import BYTE_ORDER_MARK
 from kubeha.grammar.haproxy import SECTIONS
 
 
@@ -56,6 +57,7 @@ _NOT_A_NODE = re.compile(r"haproxy|keepalived|\.(cfg|conf|txt|bak)\b", re.I)
 
 def recognise(name: str, text: str) -> Grammar | None:
     """By what is in the file, and where that does not decide, by its name; None: neither tells."""
+    text = text.removeprefix(BYTE_ORDER_MARK)
     if text.startswith("#!"):
         return Grammar.SCRIPT
     if _UNIT.search(text):

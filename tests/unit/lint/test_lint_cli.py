@@ -144,6 +144,25 @@ def test_what_cannot_be_judged(tmp_path: Path, content: bytes | None, said: str)
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.parametrize(
+    "name, code, text",
+    [
+        ("haproxy.cfg", "KH741", GOOD),
+        ("keepalived.conf", "KH701", "global_defs {\n    router_id m1\n}\n"),
+    ],
+)
+def test_a_byte_order_mark_is_told_of(tmp_path: Path, name: str, code: str, text: str) -> None:
+    """Both programs take it for a part of the first word, and refuse the file."""
+    file = tmp_path / name
+    file.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    found = json.loads(lint(file, "-o", "json").stdout)["findings"]
+    assert [(f["code"], f["line"]) for f in found if "byte order mark" in f["message"]] == [
+        (code, 1)
+    ]
+    file.write_text(text)
+    assert code not in lint(file).stdout
+
+
 def test_a_directory_is_refused_with_what_to_write(files: Path) -> None:
     done = lint(files / "m1")
     assert "is a directory" in done.stderr
