@@ -5,11 +5,13 @@ A file that is wrong gives problems, not exceptions: an operator's file is input
 
 from dataclasses import dataclass
 
-
 # Editors of Windows put it at the beginning of a file. Tried: HAProxy 2.6 and 3.0, keepalived 2.2.7
 # and 2.3.3 take it for a part of the first word, and so know neither that word nor its section.
 BYTE_ORDER_MARK = "\ufeff"
-MARKED = "a byte order mark is in front of the first word; to take it out: sed -i '1s/^\\xef\\xbb\\xbf//' FILE"
+MARKED = (
+    "a byte order mark is in front of the first word; to take it out:"
+    " sed -i '1s/^\\xef\\xbb\\xbf//' FILE"
+)
 
 
 @dataclass(frozen=True, order=True)
