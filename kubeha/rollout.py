@@ -48,6 +48,7 @@ from kubeha.steps import (
     Write,
     forward,
     noteworthy,
+    tried,
     way_back,
 )
 from kubeha.takeover import after_takeover
@@ -173,15 +174,15 @@ class Rollout:
             ) from failure
         raise RolloutFailed(
             f"{failure.message}; the node was put back as it was",
-            hint=failure.hint or self._what_next(change),
+            hint=self._what_next(change, failure),
             node=change.node,
         ) from failure
 
-    def _what_next(self, change: NodeChange) -> str:
+    def _what_next(self, change: NodeChange, failure: KubehaError) -> str:
         """After the first node was taken over, what is still theirs would fight with it."""
         changed = [each.node for each in self.plan.changes[: self.plan.changes.index(change)]]
         idle = [name for name in self.plan.takeover if name not in changed] if changed else []
-        words = "mend the cause, then run kubeha apply again"
+        words = failure.hint or "mend the cause, then run kubeha apply again"
         if idle:
             words += f"; until then keepalived stays stopped on {' and '.join(idle)}"
         return words
@@ -196,7 +197,7 @@ class Rollout:
         try:
             ours = await self._still_ours(change)
         except KubehaError as error:
-            return [error.message]
+            return [error.message, *await self._leave_to_others(change, memory)]
         memory.holder = None
         errors = []
         for step in way_back(ours, self._known[change.node], memory.done):
@@ -205,6 +206,25 @@ class Rollout:
             except KubehaError as error:
                 errors.append(f"{step.title}: {error.message}")
         return errors
+
+    async def _leave_to_others(self, change: NodeChange, memory: Memory) -> list[str]:
+        """The node is lost: theirs runs again on the others, unless ours may hold the VIP there."""
+        stopped = [
+            each for step in memory.done if isinstance(step, TakeOver) for each in step.nodes
+        ]
+        others = [name for name in stopped if name != change.node]
+        if not others:
+            return []
+        if tried(memory.done, "start", KEEPALIVED):
+            return [
+                f"keepalived stays stopped on {' and '.join(others)}, for ours may have the VIP on"
+                f" {change.node}"
+            ]
+        try:
+            await self._keepalived("start", others)
+        except KubehaError as error:
+            return [error.message]
+        return []
 
     async def _still_ours(self, change: NodeChange) -> NodeChange:
         """The change with those of its files only that are on the node as we wrote them."""

@@ -9,7 +9,7 @@ from fake_host import FakeHost
 from test_rollout import VIP, Site, fresh
 from worlds import bare, cluster, said, text_file, unit
 
-from kubeha.errors import RolloutFailed
+from kubeha.errors import HostError, RolloutFailed, RolloutStuck
 from kubeha.facts import InterfaceAddress, NodeFacts, Unreachable
 from kubeha.paths import HAPROXY_CONFIG, KEEPALIVED_CONFIG
 from kubeha.plan import HAPROXY, KEEPALIVED, Reaction
@@ -127,6 +127,54 @@ def test_a_primary_that_cannot_start_hands_everything_back() -> None:
     assert all(facts.units[KEEPALIVED].active for facts in site_.facts.values())
     assert site_.facts["m1"].text_of(KEEPALIVED_CONFIG) == THEIRS
     assert site_.holders == ["m2"], "the first that was started again"
+
+
+def lost_at(host: FakeHost, moment: str) -> None:
+    """From the request with these words on, the node does not answer any more."""
+    usual = host._request
+
+    def request(what: str) -> None:
+        if moment in what or any(moment in said for said in host.log):
+            host.log.append(what)
+            raise HostError("the connection was lost in the middle", node=host.node.name)
+        usual(what)
+
+    host._request = request  # type: ignore[method-assign]
+
+
+def test_theirs_takes_the_vip_back_if_the_primary_is_lost_before_ours_started() -> None:
+    site_ = site("m2")
+    lost_at(site_.hosts["m1"], "systemctl stop keepalived")
+    with pytest.raises(RolloutStuck):
+        site_.roll_out()
+    assert [site_.facts[name].units[KEEPALIVED].active for name in ("m2", "m3")] == [True, True]
+    assert site_.holders == ["m2"]
+
+
+def test_theirs_stays_stopped_if_ours_may_have_the_vip_on_a_lost_primary() -> None:
+    site_ = site("m2")
+    lost_at(site_.hosts["m1"], "systemctl start keepalived")
+    with pytest.raises(RolloutStuck, match="keepalived stays stopped on m2 and m3"):
+        site_.roll_out()
+    assert [site_.facts[name].units[KEEPALIVED].active for name in ("m2", "m3")] == [False, False]
+
+
+def test_what_stays_stopped_is_told_beside_a_hint_of_the_failure() -> None:
+    site_ = site("m2")
+    host = site_.hosts["m2"]
+    usual = host._request
+
+    def request(what: str) -> None:
+        usual(what)
+        if what.startswith("write") and KEEPALIVED_CONFIG in what:
+            host._request = usual  # type: ignore[method-assign]
+            raise HostError("no space left", hint="make room there", node="m2")
+
+    host._request = request  # type: ignore[method-assign]
+    with pytest.raises(RolloutFailed) as caught:
+        site_.roll_out()
+    hint = "make room there; until then keepalived stays stopped on m2 and m3"
+    assert caught.value.hint == hint
 
 
 def test_a_later_failure_leaves_theirs_stopped() -> None:
