@@ -99,10 +99,6 @@ class Subject:
         found = [each for section in self.globals for each in section.find(*words)]
         return found[-1] if found else None
 
-    def global_line(self) -> int:
-        """Where a missing global setting belongs."""
-        return self.globals[0].line if self.globals else 0
-
     def at(
         self, kind: Kind, where: Statement | Section | int, message: str, fix: str
     ) -> FileFinding:
