@@ -133,7 +133,7 @@ def _passage(
 ) -> Passage:
     sent, heard = answers.get(sender, "not asked"), answers.get(receiver, "not asked")
     if isinstance(sent, str) or isinstance(heard, str):
-        return Passage(None, None, reason=f"{sent}" if isinstance(sent, str) else f"{heard}")
+        return Passage(None, None, reason=sent if isinstance(sent, str) else str(heard))
     left = sent.sent.get(str(_number(world, receiver)))
     if left is None:
         return Passage(None, None, reason=f"{sender} has no interface in the subnet of {receiver}")

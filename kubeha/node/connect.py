@@ -55,7 +55,11 @@ def _start(
     outcomes: Dict[str, Outcome],
 ) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    attempt = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        attempt = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:  # a kernel without this family, or no descriptor left
+        outcomes[name] = _outcome(error.errno or errno.EIO)
+        return
     attempt.setblocking(False)
     error = attempt.connect_ex((address, port))
     if error in (0, errno.EINPROGRESS):

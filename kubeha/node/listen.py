@@ -43,9 +43,10 @@ def listen(wire: Wire, seconds: float, most: int) -> Dict[str, Any]:
     left_out = 0
     deadline = time.monotonic() + seconds
     sockets = []  # type: List[socket.socket]
+    members = []  # type: List[socket.socket]
     try:
         sockets = [_tap(ethertype) for ethertype in _ETHERTYPES]
-        joined = _join_everywhere()
+        members = _join_everywhere()
         while not wire.gone.is_set():
             left = deadline - time.monotonic()
             ready = select.select(sockets, [], [], max(0, min(left, 0.5)))[0]
@@ -53,13 +54,11 @@ def listen(wire: Wire, seconds: float, most: int) -> Dict[str, Any]:
             if left <= 0 and not ready or left <= -_LATEST:
                 break
             left_out += sum(_take(each, heard, most) for each in ready)
-        for member in joined:
-            member.close()
     except OSError as error:
         words = "cannot listen on the wire: %s" % (error.strerror or error)
         raise Refused("listen", words) from error
     finally:
-        for each in sockets:
+        for each in (*sockets, *members):
             each.close()
     return {"frames": [_row(key, seen) for key, seen in heard.items()], "left_out": left_out}
 

@@ -1,5 +1,6 @@
 """What the node program asks, sends and hears on the wire: its pure parts, and real sockets."""
 
+import errno
 import os
 import socket
 import struct
@@ -152,6 +153,17 @@ def test_connections_that_are_made_refused_and_not_answered() -> None:
         "not there": "refused",
         "no such network": "unreachable",
     }
+
+
+def test_a_kernel_without_the_family_is_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with ipv6.disable=1."""
+
+    def refuse(family: int, kind: int) -> None:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    monkeypatch.setattr(connecting.socket, "socket", refuse)
+    found = connecting.connect(wire(), {"six": ["2001:db8::1", 6443]}, 0.2)
+    assert found == {"six": ("error", "Address family not supported by protocol")}
 
 
 def test_a_server_that_answers_no_handshake_times_out() -> None:
