@@ -57,8 +57,8 @@ def _start(
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         attempt = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:  # a kernel without this family, or no descriptor left
-        outcomes[name] = _outcome(error.errno or errno.EIO)
+    except OSError as refusal:  # a kernel without this family, or no descriptor left
+        outcomes[name] = _outcome(refusal.errno or errno.EIO)
         return
     attempt.setblocking(False)
     error = attempt.connect_ex((address, port))
