@@ -295,7 +295,7 @@ def test_preinstalled_packages_are_not_fetched(bare: Endpoint, tmp_path: Path) -
     command = [str(KUBEHA), "-f", str(other), "check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert "KH204 error   m1: haproxy and keepalived not installed" in done.stdout
+    assert "KH204 error   m1, m2, m3: haproxy and keepalived not installed" in done.stdout
 
 
 def test_as_an_ordinary_user_with_sudo(bare: Endpoint) -> None:
