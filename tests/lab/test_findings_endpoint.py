@@ -197,10 +197,7 @@ def test_a_scheduler_that_runs_nowhere(broken: Breaking) -> None:
 @pytest.mark.provokes("KH606")
 def test_credentials_that_may_not_read(broken: Breaking) -> None:
     conf = "/etc/kubernetes/scheduler.conf"
-    with broken.file(
-        "ssh: {config: ssh_config}",
-        f"ssh: {{config: ssh_config}}\nkubernetes: {{kubeconfig: {conf}}}",
-    ):
+    with broken.file_with(f"kubernetes: {{kubeconfig: {conf}}}"):
         # The scheduler's credentials read its own Lease, but no other.
         broken.finds("verify", on("KH606", *NODES) | on("KH605", ""))
 
