@@ -1,6 +1,7 @@
 """What would make an apply fail or do harm, found before anything is touched."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from kubeha.checks import (
     automation,
@@ -20,7 +21,7 @@ from kubeha.checks import (
     wire,
 )
 from kubeha.checks import finding as kinds
-from kubeha.checks.finding import Finding
+from kubeha.checks.finding import Finding, Severity
 from kubeha.world import World
 
 
@@ -88,6 +89,17 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
 )
 
 
+# Errors of a control plane behind the endpoint which no apply depends on: whoever mends the
+# endpoint in an outage must not be refused for them. verify calls them errors.
+BEHIND_THE_ENDPOINT = {kinds.NO_ELECTION.code, kinds.ETCD_NO_LEADER.code, kinds.ETCD_ALARM.code}
+
+
 def preflight(world: World) -> tuple[Finding, ...]:
     """Every finding that speaks against an apply, in the order of the checks."""
-    return tuple(finding for check in CHECKS for finding in check(world))
+    return tuple(_as_preflight(finding) for check in CHECKS for finding in check(world))
+
+
+def _as_preflight(finding: Finding) -> Finding:
+    if finding.code in BEHIND_THE_ENDPOINT:
+        return replace(finding, severity=Severity.WARNING)
+    return finding

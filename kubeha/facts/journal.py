@@ -22,7 +22,7 @@ _FIELDS = "MESSAGE,SYSLOG_IDENTIFIER,_SYSTEMD_INVOCATION_ID"
 # systemd 252 prints the first lines of that time, not the last.
 COMMANDS = {
     "keepalived_journal": Command(
-        ("journalctl", "-u", "keepalived", "-o", "json", f"--output-fields={_FIELDS}",
+        ("journalctl", "-b", "-u", "keepalived", "-o", "json", f"--output-fields={_FIELDS}",
          "-n", "200", "-q", "--no-pager"),
         timeout=3.0,
     )

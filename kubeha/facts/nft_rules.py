@@ -113,7 +113,7 @@ def _rules(rule: Mapping[str, Any], table: _Named) -> Iterator[Rule]:
         if kind == "match":
             matches += _match(value, table)
         elif kind in _VERDICTS:
-            target = value["target"] if kind in ("jump", "goto") else ""
+            target = str(value["target"]) if kind in ("jump", "goto") else ""
             yield Rule(tuple(matches), _VERDICTS[kind], target, text)
         elif kind == "vmap":
             yield from _verdict_map(value, tuple(matches), table, text)
@@ -133,7 +133,7 @@ def _verdict_map(
         return
     for key, outcome in elements:
         kind, value = next(iter(outcome.items()))
-        target = value["target"] if kind in ("jump", "goto") else ""
+        target = str(value["target"]) if kind in ("jump", "goto") else ""
         verdict = _VERDICTS.get(kind, Verdict.NOTHING)
         yield Rule((*matches, *_compare(fields, [key], False)), verdict, target, text)
 
