@@ -45,19 +45,34 @@ test-unit: setup ## unit, golden, recorded and property tests: no machine is tou
 test-ssh: setup setup-system-test ## the SSH layer against a real sshd on loopback
 	$(PYTEST) tests/ssh
 
-# Two runs side by side, each with labs of its own: machines boot and settle, they seldom compute.
-FINDINGS := test_article test_false_alarms test_findings_* test_lint_* test_keepalived_accepts
+# Two at a time, each with labs of its own: machines boot and settle, they seldom compute. What is in
+# no group runs last, with the lab tests that are not in tests/lab.
+LAB_ENDPOINT := apply_refusals bootstrap changes debian13 endpoint topologies
+LAB_CAUSES := findings_machine findings_members findings_vrrp findings_wire
+LAB_FINDINGS := article false_alarms findings_endpoint findings_kubernetes keepalived_accepts lint_deployed
+LAB_GROUPED := $(LAB_ENDPOINT) $(LAB_CAUSES) $(LAB_FINDINGS)
+LAB_PYTEST := $(PYTEST) -m "lab and not soak" --timeout 1200
+
 .PHONY: test-lab
-test-lab: setup setup-system ## the whole thing on real systemd machines (root, half an hour)
-	$(MAKE) --jobs=2 --output-sync=target test-lab-endpoint test-lab-findings
+test-lab: setup setup-system ## the whole thing on real systemd machines (root, most of an hour)
+	$(MAKE) --jobs=2 --output-sync=target \
+		test-lab-endpoint test-lab-findings test-lab-causes test-lab-others
 
 .PHONY: test-lab-endpoint
-test-lab-endpoint: setup setup-system ## its first half: the lab itself, and the endpoint
-	$(PYTEST) tests -m "lab and not soak" --timeout 1200 $(FINDINGS:%=--ignore-glob='*/lab/%.py')
+test-lab-endpoint: setup setup-system ## of these: deploying the endpoint, changing it, losing its nodes
+	$(LAB_PYTEST) $(LAB_ENDPOINT:%=tests/lab/test_%.py)
 
 .PHONY: test-lab-findings
-test-lab-findings: setup setup-system ## its second half: what is found on machines that are broken
-	$(PYTEST) $(wildcard $(FINDINGS:%=tests/lab/%.py)) -m "lab and not soak" --timeout 1200
+test-lab-findings: setup setup-system ## what is found in files, in the endpoint and behind it
+	$(LAB_PYTEST) $(LAB_FINDINGS:%=tests/lab/test_%.py)
+
+.PHONY: test-lab-causes
+test-lab-causes: setup setup-system ## what is found on the wire, on machines and between the nodes
+	$(LAB_PYTEST) $(LAB_CAUSES:%=tests/lab/test_%.py)
+
+.PHONY: test-lab-others
+test-lab-others: setup setup-system ## the lab itself, and all others
+	$(LAB_PYTEST) tests $(LAB_GROUPED:%=--ignore=tests/lab/test_%.py)
 
 .PHONY: test
 test: lint test-unit test-ssh test-lab ## everything that CI runs
