@@ -1,6 +1,7 @@
 """init, schema and render, as an operator runs them: stdout, stderr, exit code, files."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -164,3 +165,13 @@ def test_external_load_balancers_are_reserved(kubeha, tmp_path):
         " there is nothing for kubeha to run\n"
         "hint: name the machines that shall run HAProxy and keepalived, or leave it out\n"
     )
+
+
+@pytest.mark.parametrize("words", [["explain"], ["explain", "KH301"], ["schema"], ["--help"]])
+def test_a_disk_that_is_full(words: list[str]) -> None:
+    """The answer is lost, and that is said; no traceback."""
+    program = [sys.executable, "-m", "kubeha", *words]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == "error: No space left on device\n"
+    assert done.returncode == 3
