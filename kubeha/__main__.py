@@ -28,7 +28,8 @@ def main() -> None:
 def _end_without_output(error: OSError) -> None:
     """What was to be said could not be: a full disk, a closed pipe.
 
-    All else that fails is a KubehaError. What is still buffered is dropped, or the interpreter would try once more and complain.
+    All else that fails is a KubehaError. What is still buffered is dropped, or the interpreter
+    would try once more and complain.
     """
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):

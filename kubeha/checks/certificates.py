@@ -206,7 +206,7 @@ def issue_anew(world: World, facts: NodeFacts) -> str:
         return f"issue {file} anew with {names} among its SANs (kubeha explain KH604), restart"
     return (
         f"add {names} to apiServer.certSANs in kubeadm's ClusterConfiguration, then there:"
-        " rm /etc/kubernetes/pki/apiserver.crt /etc/kubernetes/pki/apiserver.key;"
+        " mkdir /root/pki-before; mv /etc/kubernetes/pki/apiserver.* /root/pki-before/;"
         " kubeadm init phase certs apiserver --config FILE; restart kube-apiserver"
         " (every command: kubeha explain KH604)"
     )
