@@ -206,7 +206,7 @@ def issue_anew(world: World, facts: NodeFacts) -> str:
         return f"issue {file} anew with {names} among its SANs (kubeha explain KH604), restart"
     return (
         f"add {names} to apiServer.certSANs in kubeadm's ClusterConfiguration, then there:"
-        " mkdir /root/pki-before; mv /etc/kubernetes/pki/apiserver.* /root/pki-before/;"
+        " mkdir -p /root/pki-old; mv /etc/kubernetes/pki/apiserver.* /root/pki-old/;"
         " kubeadm init phase certs apiserver --config FILE; restart kube-apiserver"
         " (every command: kubeha explain KH604)"
     )
