@@ -169,7 +169,7 @@ class Rollout:
             raise RolloutStuck(
                 f"{failure.message}; and putting it back failed: {'; '.join(errors)}",
                 hint=f"see that {change.node} can be reached, then run kubeha apply again: it goes"
-                f" on from what it finds; no other node was touched after {change.node}",
+                f" on from what it finds; no node after {change.node} was changed",
                 node=change.node,
             ) from failure
         raise RolloutFailed(
