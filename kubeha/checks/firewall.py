@@ -27,14 +27,7 @@ def endpoint_port(world: World) -> Iterator[Finding]:
     for node in world.cluster.load_balancer_nodes:
         others = _others((*world.cluster.nodes, *world.cluster.clients), node)
         drops = [(o.name, drop) for o in others if (drop := tcp_rule(world, o, node, vip, port))]
-        if drops:
-            yield kinds.PORT_FILTERED.at(
-                node.name,
-                f"the firewall drops connections to the endpoint's port {port} from"
-                f" {', '.join(name for name, _ in drops)}",
-                opening(drops[0][1], port),
-                str(drops[0][1]),
-            )
+        yield from _filtered(node, f"the endpoint's port {port}", drops, port)
 
 
 def api_port(world: World) -> Iterator[Finding]:
@@ -47,14 +40,22 @@ def api_port(world: World) -> Iterator[Finding]:
             if (other.name, node.name) not in world.connections
         ]
         drops = [(o.name, drop) for o in others if (drop := api_rule(world, o.name, node.name))]
-        if drops:
-            yield kinds.PORT_FILTERED.at(
-                node.name,
-                f"the firewall drops connections to the API server's port {port} from"
-                f" {', '.join(name for name, _ in drops)}",
-                opening(drops[0][1], port),
-                str(drops[0][1]),
-            )
+        yield from _filtered(node, f"the API server's port {port}", drops, port)
+
+
+def _filtered(
+    node: Node, where: str, drops: Sequence[tuple[str, Drop]], port: int
+) -> Iterator[Finding]:
+    """One finding for all whose connections the node drops: their names, and the rule that does."""
+    if drops:
+        rule = drops[0][1]
+        names = ", ".join(name for name, _ in drops)
+        yield kinds.PORT_FILTERED.at(
+            node.name,
+            f"the firewall drops connections to {where} from {names}",
+            opening(rule, port),
+            str(rule),
+        )
 
 
 def vrrp(world: World) -> Iterator[Finding]:
