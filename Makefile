@@ -55,7 +55,7 @@ LAB_PYTEST := $(PYTEST) -m "lab and not soak" --timeout 1200
 
 .PHONY: test-lab
 test-lab: setup setup-system ## the whole thing on real systemd machines (root, most of an hour)
-	$(MAKE) --jobs=2 --output-sync=target \
+	$(MAKE) --jobs=2 --output-sync=target --keep-going \
 		test-lab-endpoint test-lab-findings test-lab-causes test-lab-others
 
 .PHONY: test-lab-endpoint

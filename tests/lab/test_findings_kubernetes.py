@@ -101,9 +101,10 @@ def test_certificates_behind_a_running_endpoint(plane: ControlPlane) -> None:
     }
     expected = {("KH613", "m1"), ("KH604", "m2"), ("KH612", "m3")}
     with plane.serving(certificates):
-        plane.finds("verify", *expected)
-        assert plane.found("verify") == expected
-        assert plane.found("check") == expected
+        # A controller that led from m3 loses its Lease: for some seconds nobody leads.
+        for _ in range(3):
+            plane.finds("verify", *expected)
+        plane.finds("check", *expected)
     plane.finds("verify")
 
 
