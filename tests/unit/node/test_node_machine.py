@@ -12,6 +12,7 @@ from kubeha.node import machine
 HOLD = (
     "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
 )
+SAY_AND_WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
 def test_who_holds_a_lock(tmp_path: Path) -> None:
@@ -31,12 +32,16 @@ def test_who_holds_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_process_with_the_vip_among_its_arguments(tmp_path: Path) -> None:
-    """Started through a shell, so that it is no child of the one that looks."""
+    """Started through a shell, so that it is no child of the one that looks.
+
+    It tells its number itself: the shell knows it before the program runs.
+    """
     name = "vrrpd-of-test"
-    (tmp_path / name).symlink_to("/bin/sleep")
-    script = f"{tmp_path / name} 60 & echo $!; exec sleep 60"
+    (tmp_path / name).symlink_to(Path(sys.executable).resolve())
+    script = f'"{tmp_path / name}" -c "$1" & wait'
     environment = {"address": "198.51.100.10"}
-    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, env=environment) as shell:
+    command = ["sh", "-c", script, "sh", SAY_AND_WAIT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as shell:
         assert shell.stdout is not None
         pid = int(shell.stdout.readline())
         try:
