@@ -4,10 +4,14 @@
 several nodes.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 from kubeha.checks.finding import Finding, Kind
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,22 @@ def at(
     return FileFinding(
         kind.code, kind.severity, node, message, fix, evidence.strip(), file=file, line=line
     )
+
+
+def once_a_line(
+    rule: Callable[[T], Iterator[FileFinding]],
+) -> Callable[[T], Iterator[FileFinding]]:
+    """The rule, with the first of its findings on each line: several servers inherit from one."""
+
+    @wraps(rule)
+    def first_of_each(judged: T) -> Iterator[FileFinding]:
+        told = set()
+        for found in rule(judged):
+            if found.line not in told:
+                told.add(found.line)
+                yield found
+
+    return first_of_each
 
 
 def as_json(finding: FileFinding) -> dict[str, Any]:

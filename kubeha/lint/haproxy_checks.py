@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from kubeha.checks import finding as kinds
 from kubeha.grammar.haproxy import Statement
 from kubeha.grammar.haproxy_proxies import Proxy, Server
-from kubeha.lint import FileFinding
+from kubeha.lint import FileFinding, once_a_line
 from kubeha.lint.haproxy_subject import API_PORTS, Subject
 
 # Until a dead server takes no connections any more; HAProxy's own defaults make 6 s of it.
@@ -137,17 +137,16 @@ def _good_line(server: Server) -> str:
     return f"server {server.name} {server.address.text} {_GOOD_SERVER}"
 
 
+@once_a_line
 def slow_detection(subject: Subject) -> Iterator[FileFinding]:
     """KH746: inter and fall decide for how long connections still go to a dead server."""
-    told = set()
     for proxy in subject.api_backends:
         for server in proxy.servers:
             lasting = detection_seconds(server)
             where = server.parameters.get("inter") or server.parameters.get("fall")
             if not server.has("check") or not where or lasting is None:
                 continue
-            if lasting >= LONGEST_DETECTION and where.statement.line not in told:
-                told.add(where.statement.line)
+            if lasting >= LONGEST_DETECTION:
                 yield subject.at(
                     kinds.SLOW_DETECTION,
                     where.statement,
@@ -171,13 +170,12 @@ def detection_seconds(server: Server) -> float | None:
     return inter + (int(fall[:9]) - 1) * fast
 
 
+@once_a_line
 def default_tcp_ut(subject: Subject) -> Iterator[FileFinding]:
     """KH752: src/cfgparse-tcp.c keeps it only where there is an address already."""
-    told = set()
     for proxy in subject.proxies:
         for statement in proxy.all("default-server"):
-            if "tcp-ut" in statement.words[1:] and statement.line not in told:
-                told.add(statement.line)
+            if "tcp-ut" in statement.words[1:]:
                 yield subject.at(
                     kinds.DEFAULT_TCP_UT,
                     statement,
@@ -186,13 +184,12 @@ def default_tcp_ut(subject: Subject) -> Iterator[FileFinding]:
                 )
 
 
+@once_a_line
 def verifyhost(subject: Subject) -> Iterator[FileFinding]:
     """KH753: HAProxy compares names only, also when the address is in the certificate."""
-    told = set()
     for proxy, server in subject.api_servers():
         found = server.parameters.get("verifyhost")
-        if found and _is_address(found.value) and found.statement.line not in told:
-            told.add(found.statement.line)
+        if found and _is_address(found.value):
             yield subject.at(
                 kinds.VERIFYHOST_ADDRESS,
                 found.statement,
@@ -210,15 +207,14 @@ def _is_address(text: str) -> bool:
     return True
 
 
+@once_a_line
 def verify_none(subject: Subject) -> Iterator[FileFinding]:
     """KH757: whoever answers at that address is taken for an API server of this cluster."""
-    told = set()
     for proxy, server in subject.api_servers():
         found = server.parameters.get("verify")
-        if not found or found.value != "none" or found.statement.line in told:
+        if not found or found.value != "none":
             continue
         if server.has("check") and check_is_encrypted(proxy, server):
-            told.add(found.statement.line)
             yield subject.at(
                 kinds.VERIFY_NONE,
                 found.statement,
@@ -230,15 +226,14 @@ def verify_none(subject: Subject) -> Iterator[FileFinding]:
             )
 
 
+@once_a_line
 def cut_redispatch(subject: Subject) -> Iterator[FileFinding]:
     """KH766: mark-down closes the sessions that were about to be sent elsewhere."""
-    told = set()
     for proxy, server in subject.api_servers():
         error, down = server.parameters.get("on-error"), server.parameters.get("on-marked-down")
         if not (error and down and server.has("observe")) or error.value != "mark-down":
             continue
-        if down.value == "shutdown-sessions" and error.statement.line not in told:
-            told.add(error.statement.line)
+        if down.value == "shutdown-sessions":
             yield subject.at(
                 kinds.CUT_REDISPATCH,
                 error.statement,

@@ -10,7 +10,7 @@ from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Severity
 from kubeha.grammar.haproxy import Statement
 from kubeha.grammar.haproxy_proxies import Bind, Proxy
-from kubeha.lint import FileFinding
+from kubeha.lint import FileFinding, once_a_line
 from kubeha.lint.haproxy_subject import Subject, number, shown
 
 # kubelet's streamingConnectionIdleTimeout is 4 h; a watch may be silent for minutes.
@@ -47,15 +47,14 @@ def balance_source(subject: Subject) -> Iterator[FileFinding]:
             )
 
 
+@once_a_line
 def idle_timeout(subject: Subject) -> Iterator[FileFinding]:
     """KH744: once connected, `timeout tunnel` counts, or else the shorter of client and server."""
-    told: set[int] = set()
     for backend in subject.api_backends:
         for feeder in subject.fed[backend.name]:
             found = _idle(feeder, backend)
-            if not found or found[0] >= SHORTEST_IDLE or found[1].line in told:
+            if not found or found[0] >= SHORTEST_IDLE:
                 continue
-            told.add(found[1].line)
             yield subject.at(
                 kinds.IDLE_TIMEOUT,
                 found[1],
@@ -121,24 +120,21 @@ def _slow(
         )
 
 
+@once_a_line
 def limits(subject: Subject) -> Iterator[FileFinding]:
     """KH759: watches hold their connection for hours; what is over the limit waits in a queue."""
     found = [("the whole process", subject.setting("maxconn"))]
     found += [(proxy.title, proxy.last("maxconn")) for proxy in subject.api_frontends]
-    told = set()
     for who, statement in found:
         most = number(statement)
         if statement and most is not None and most < LEAST_CONNECTIONS:
-            if subject.api_backends and statement.line not in told:
-                told.add(statement.line)
+            if subject.api_backends:
                 yield _low(subject, statement, who, most, "maxconn 8000")
     for proxy, server in subject.api_servers():
         value = server.parameters.get("maxconn")
         if value and value.value.isdecimal() and 0 < int(value.value) < LEAST_CONNECTIONS:
-            if value.statement.line not in told:
-                told.add(value.statement.line)
-                fix = f"take maxconn {value.value} out of the line"
-                yield _low(subject, value.statement, proxy.title, int(value.value), fix)
+            fix = f"take maxconn {value.value} out of the line"
+            yield _low(subject, value.statement, proxy.title, int(value.value), fix)
 
 
 def _low(subject: Subject, where: Statement, who: str, most: int, fix: str) -> FileFinding:
@@ -197,16 +193,15 @@ def http_mode(subject: Subject) -> Iterator[FileFinding]:
             break
 
 
+@once_a_line
 def http_options(subject: Subject) -> Iterator[FileFinding]:
     """KH763: HAProxy ignores them, with a warning, where the mode is tcp."""
-    told = set()
     for proxy in (*subject.api_frontends, *subject.api_backends):
         for name in _HTTP_OPTIONS:
             option = proxy.option(name)
             if name == "httplog" and (not proxy.receives or _logs_tcp(proxy)):
                 continue
-            if option and proxy.mode == "tcp" and option.line not in told:
-                told.add(option.line)
+            if option and proxy.mode == "tcp":
                 instead = "write instead: option tcplog" if name == "httplog" else "take it out"
                 yield subject.at(
                     kinds.HTTP_OPTION,

@@ -10,7 +10,7 @@ from kubeha.grammar.haproxy_addresses import Ip
 from kubeha.grammar.haproxy_proxies import Bind
 from kubeha.grammar.keepalived import Parsed, Statement, script_words
 from kubeha.grammar.virtual_router import VirtualRouter, virtual_routers
-from kubeha.lint import FileFinding, at
+from kubeha.lint import FileFinding, at, once_a_line
 from kubeha.lint.haproxy_subject import Subject
 
 # `localhost:8443`, `/dev/tcp/127.0.0.1/8443`, `nc -z localhost 8443`
@@ -146,12 +146,11 @@ def bind_needs_vip(pair: Pair) -> Iterator[FileFinding]:
             )
 
 
+@once_a_line
 def vip_as_server(pair: Pair) -> Iterator[FileFinding]:
     """KH784: connections go round in a circle, or all to the holder."""
-    told = set()
     for backend, server in pair.haproxy.api_servers():
-        if server.address.ip in pair.vips and server.statement.line not in told:
-            told.add(server.statement.line)
+        if server.address.ip in pair.vips:
             yield pair.haproxy.at(
                 kinds.VIP_AS_SERVER,
                 server.statement,
