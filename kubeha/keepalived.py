@@ -33,6 +33,7 @@ def render_config(cluster: Cluster, node: Node, *, interface: str, vrid: int) ->
         vrid=vrid,
         priority=vrrp.base_priorities(len(nodes))[index],
         bonus=vrrp.holder_bonus(len(nodes), index),
+        fresh=vrrp.FRESH,
         drain=vrrp.DRAIN,
         hung=vrrp.HUNG,
         advert_interval=f"{cluster.vrrp.advert_interval:g}",
@@ -43,13 +44,16 @@ def render_config(cluster: Cluster, node: Node, *, interface: str, vrid: int) ->
         holder_script=paths.HOLDER_SCRIPT,
         haproxy_file=paths.HAPROXY_FILE,
         holder_file=paths.HOLDER_FILE,
+        fresh_file=paths.FRESH_FILE,
         drain_file=paths.DRAIN_FILE,
+        aside_file=paths.ASIDE_FILE,
+        guard_file=paths.GUARD_FILE,
     )
 
 
 def render_holder_script() -> str:
     """The script that keepalived runs at each change of state; see its own text."""
-    return fill("holder.sh.j2", holder_file=paths.HOLDER_FILE)
+    return fill("holder.sh.j2", holder_file=paths.HOLDER_FILE, fresh_file=paths.FRESH_FILE)
 
 
 # Values of `state` in the JSON dump (include/vrrp.h of keepalived: VRRP_STATE_*).

@@ -35,8 +35,20 @@ STAGE = "/run/kubeha-stage"
 RUN_DIRECTORY = "/run/kubeha"
 HAPROXY_FILE = "/run/kubeha/haproxy"
 HOLDER_FILE = "/run/kubeha/holder"
+FRESH_FILE = "/run/kubeha/fresh"
+ASIDE_FILE = "/run/kubeha/aside"
+GUARD_FILE = "/run/kubeha/guard"
 SERVER_STATE_FILE = "/run/kubeha/servers"
 DRAIN_FILE = "/etc/kubeha/drain"
+MADE_BY_TMPFILES = (
+    HAPROXY_FILE,
+    HOLDER_FILE,
+    FRESH_FILE,
+    ASIDE_FILE,
+    GUARD_FILE,
+    SERVER_STATE_FILE,
+    DRAIN_FILE,
+)
 
 # Made by HAProxy and keepalived.
 ADMIN_SOCKET = "/run/haproxy/admin.sock"

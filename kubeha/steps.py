@@ -261,7 +261,7 @@ def _files_back(change: NodeChange) -> list[Step]:
     restore = tuple(restored(file.before) for file in change.files if file.before is not None)
     created = tuple(FileRemoval(file.path) for file in change.files if file.before is None)
     if any(file.path == paths.TMPFILES for file in created):
-        made = (paths.HAPROXY_FILE, paths.HOLDER_FILE, paths.SERVER_STATE_FILE, paths.DRAIN_FILE)
+        made = paths.MADE_BY_TMPFILES
         created = (*created, *(FileRemoval(path) for path in made))
     if restore:
         steps.append(Write("put the former files back", restore))

@@ -6,7 +6,7 @@ the node (CNI plugins, IPVS) count on. The one kernel limit that matters (inotif
 raised by keepalived's unit, because sysctl.d could only set it, and so might lower it.
 """
 
-from kubeha import paths
+from kubeha import paths, vrrp
 from kubeha.model import Cluster
 from kubeha.templates import fill
 
@@ -42,6 +42,7 @@ def render_keepalived_drop_in(cluster: Cluster, *, interface: str) -> str:
         vip=str(cluster.endpoint.vip),
         prefix=cluster.endpoint.vip.max_prefixlen,
         holder_file=paths.HOLDER_FILE,
+        fresh_file=paths.FRESH_FILE,
         inotify_limit=INOTIFY_LIMIT,
     )
 
@@ -53,8 +54,12 @@ def render_tmpfiles() -> str:
         run_directory=paths.RUN_DIRECTORY,
         haproxy_file=paths.HAPROXY_FILE,
         holder_file=paths.HOLDER_FILE,
+        fresh_file=paths.FRESH_FILE,
+        aside_file=paths.ASIDE_FILE,
+        guard_file=paths.GUARD_FILE,
         state_file=paths.SERVER_STATE_FILE,
         drain_file=paths.DRAIN_FILE,
+        drain=vrrp.DRAIN,
     )
 
 

@@ -2,11 +2,16 @@
 
 Priorities of N load balancer nodes, the primary first (i = 0 .. N-1):
 
-    healthy           base(i)            247, 247-s, ...       never below LOWEST_HEALTHY = 129
-    healthy holder    base(i) + bonus(i) = 254 - i             above every healthy node
-    drained           base(i) + DRAIN    2 .. 120              below every healthy node
-    drained holder    254 - i + DRAIN    at most 127           below every healthy node as well
+    healthy           base(i)            240, 240-s, ...       never below LOWEST_HEALTHY = 129
+    settled holder    base(i) + bonus(i) = 247 - i             above every healthy node
+    fresh holder      and + FRESH        = 254 - i             above every settled holder
+    drained           base(i) + DRAIN    2 .. 113              below every healthy node
+    drained holder    the same + DRAIN   at most 127           below every healthy node as well
     hung              1                                        below every drained node
+
+A holder is fresh from the moment when it takes the VIP until every other load balancer node has
+been seen alive since. So a former holder that was frozen (a paused virtual machine) and wakes up,
+still as a settled holder, hears somebody above it and gives the VIP up at once: no second move.
 
 So a returning primary does not take the VIP back from a healthy holder, a drained or sick holder
 always loses it while a healthy node is left, and a drained node still serves when it is the last
@@ -15,7 +20,7 @@ apart). keepalived caps a sum at 254 and at 1; no sum above reaches the caps but
 node, so nothing is lost to them.
 
 A rollout that changes the order or the number of nodes reaches one node after the other. Meanwhile
-too any holder (248 to 254) is above any other node (247 at most), whichever file each of them has.
+too any holder (241 to 254) is above any other node (240 at most), whichever file each of them has.
 
 255 is never used: it means that the node owns the address (RFC 9568, section 5.2.4), and such a
 node is exempt from tracking.
@@ -28,13 +33,15 @@ LOWEST_HEALTHY = 129
 HIGHEST = 254
 DRAIN = -127
 HUNG = -253
-# Of nodes that do not hold the VIP; above it is room for one holder of each index.
-HIGHEST_BASE = HIGHEST - MAX_LOAD_BALANCERS
+# Between a settled and a fresh holder: as many as there are settled ones.
+FRESH = MAX_LOAD_BALANCERS
+# Of nodes that do not hold the VIP; above it is room for one holder of each index and kind.
+HIGHEST_BASE = HIGHEST - 2 * MAX_LOAD_BALANCERS
 WIDEST_SPACING = 40
 
 
 def spacing(count: int) -> int:
-    """Difference between the priorities of neighbours; 40 for up to three nodes, 19 for seven.
+    """Difference between the priorities of neighbours; 40 for up to three nodes, 18 for seven.
 
     The skew times of neighbours then differ by spacing/256 of an advertisement interval (15 ms at
     0.1 s), enough for the first backup's advertisement to be heard by the next one before that
@@ -53,16 +60,26 @@ def base_priorities(count: int) -> tuple[int, ...]:
 
 
 def holder_bonus(count: int, index: int) -> int:
-    """What the holder adds to its own base priority; it ends at 254 - index."""
-    return HIGHEST - index - base_priorities(count)[index]
+    """What a settled holder adds to its own base priority; it ends at 247 - index."""
+    return HIGHEST - FRESH - index - base_priorities(count)[index]
 
 
 def effective_priority(
-    count: int, index: int, *, holder: bool = False, drained: bool = False, hung: bool = False
+    count: int,
+    index: int,
+    *,
+    holder: bool = False,
+    fresh: bool = False,
+    drained: bool = False,
+    hung: bool = False,
 ) -> int:
-    """What keepalived announces for a node, capped at both ends as keepalived does."""
+    """What keepalived announces for a node, capped at both ends as keepalived does.
+
+    `fresh`: a holder that is not settled yet; meaningless without `holder`.
+    """
     total = base_priorities(count)[index]
     total += holder_bonus(count, index) if holder else 0
+    total += FRESH if holder and fresh else 0
     total += DRAIN if drained else 0
     total += HUNG if hung else 0
     return max(1, min(HIGHEST, total))

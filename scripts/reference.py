@@ -72,6 +72,7 @@ def priorities(count: int = 3) -> str:
     states: tuple[tuple[str, dict[str, bool]], ...] = (
         ("healthy", {}),
         ("healthy, holds the VIP", {"holder": True}),
+        ("the same, just taken", {"holder": True, "fresh": True}),
         ("drained", {"drained": True}),
         ("HAProxy hangs", {"hung": True}),
     )

@@ -75,10 +75,14 @@ class NodeFacts:
     keepalived_journal: tuple[JournalLine, ...] | None = None
 
     def holds(self, vip: IPAddress) -> bool | None:
-        """Is the VIP on one of this node's interfaces? None if the interfaces are not known."""
+        """Is the VIP on one of this node's network cards? None if they are not known.
+
+        On the loopback interface it is while connections of a former holder live on: nobody else
+        reaches it there.
+        """
         if self.addresses is None:
             return None
-        return any(seen.address.ip == vip for seen in self.addresses)
+        return any(s.address.ip == vip and s.interface != "lo" for s in self.addresses)
 
     @property
     def drained(self) -> bool:

@@ -39,6 +39,7 @@ class Node:
         self.config.write_text(CONFIG)
         self.gone = directory / "haproxy"
         self.holder = directory / "holder"
+        self.fresh = directory / "fresh"
         self.admin = self._script(
             directory / "haproxy-admin",
             fill(
@@ -51,7 +52,8 @@ class Node:
             ),
         )
         self.notify = self._script(
-            directory / "notify", fill("holder.sh.j2", holder_file=str(self.holder))
+            directory / "notify",
+            fill("holder.sh.j2", holder_file=str(self.holder), fresh_file=str(self.fresh)),
         )
 
     @staticmethod
@@ -206,4 +208,4 @@ def test_a_socket_that_is_not_there_leaves_no_state_and_one_line_in_the_journal(
 def test_the_holder_says_so(node):
     for value in ("1", "0"):
         assert node.run(node.notify, value).returncode == 0
-        assert node.holder.read_text() == f"{value}\n"
+        assert node.holder.read_text() == node.fresh.read_text() == f"{value}\n"
