@@ -143,27 +143,34 @@ def fault(
     shown with their defaults; for example `kubeha lab fault loss percent=50 m2`.
 
     \b
-    power-off          cut the power, without a last packet
-    freeze             stop every process where it stands, and the network
-    link-down          pull the network cable
-    partition          cut the machines named off from all others
-    kill-haproxy       SIGKILL HAProxy, once
-    kill-keepalived    SIGKILL keepalived, once
-    kill-apiserver     SIGKILL kube-apiserver, once
-    hang-haproxy       stop HAProxy's workers: connections are accepted, never answered
-    hang-apiserver     stop kube-apiserver where it stands
-    loss               lose some of the packets that are sent to a machine
-                         percent=30
-    filter-vrrp        a firewall on the machine drops the VRRP packets that come in
-    second-nic         a second network card in the same segment, with its own address
-    mtu                another MTU on the machine's network card than on all others
-                         bytes=9000
-    vip-stolen         a stranger has the VIP and answers ARP and NDP for it
-                         vip=(the cluster file's)
-    rogue-vrrp         a stranger advertises a virtual router with our VRID by multicast
-                         vrid=(the cluster file's) priority=150 version=3 interval=1
-                         vip=198.51.100.99
-    duplicate-address  a stranger has the machine's own address, too
+    power-off               cut the power, without a last packet
+    freeze                  stop every process where it stands, and the network
+    link-down               pull the network cable
+    partition               cut the machines named off from all others
+    kill-haproxy            SIGKILL HAProxy, once
+    kill-keepalived         SIGKILL keepalived, once
+    kill-keepalived-parent  SIGKILL keepalived's main process, once
+    kill-keepalived-child   SIGKILL the child of keepalived that speaks VRRP, once
+    stop-keepalived         stop keepalived as an administrator would
+    hang-keepalived         stop keepalived's processes where they stand: the VIP stays
+    stop-haproxy            stop HAProxy as an administrator would
+    kill-apiserver          SIGKILL kube-apiserver, once
+    hang-haproxy            stop HAProxy's workers: connections are accepted, never answered
+    hang-apiserver          stop kube-apiserver where it stands
+    loss                    lose some of the packets that are sent to a machine
+                              percent=30
+    filter-vrrp             a firewall on the machine drops the VRRP packets that come in
+    block-vrrp              drop VRRP between the machines named, both ways, and nothing else
+    isolate                 cut a machine off from the gateway and the other nodes, not from clients
+    second-nic              a second network card in the same segment, with its own address
+    mtu                     another MTU on the machine's network card than on all others
+                              bytes=9000
+    vip-stolen              a stranger has the VIP and answers ARP and NDP for it
+                              vip=(the cluster file's)
+    rogue-vrrp              a stranger advertises a virtual router with our VRID by multicast
+                              vrid=(the cluster file's) priority=150 version=3 interval=1
+                              vip=198.51.100.99
+    duplicate-address       a stranger has the machine's own address, too
     """
     from kubeha.lab import faults
     from kubeha.lab.faults.settings import split

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeha.errors import LabError, UsageError
-from kubeha.lab import access, box, cgroup, faults, image, kubernetes, network, power
+from kubeha.lab import access, box, cgroup, faults, gateway, image, kubernetes, network, power
 from kubeha.lab.journal import Entry, Journal
 from kubeha.lab.lab import (
     MOST_CLIENTS,
@@ -221,6 +221,7 @@ def _make(lab: Lab, base: Path, progress: Progress) -> None:
     journal.record(Entry("directory", str(lab.store)), Entry("namespace", lab.lan))
     lab.store.mkdir(parents=True)
     network.create_lan(lab)
+    gateway.bring(lab)
     access.write_client_files(lab)
     for machine in lab.machines:
         journal.record(*_traces(machine))

@@ -4,15 +4,18 @@ Because the bridge is in a namespace, this box's own firewall, forwarding and Do
 the lab, and nothing of the lab reaches a real network. The operator is at the bridge itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from kubeha.lab.lab import BRIDGE, OPERATOR, OPERATOR6, OPERATOR_NUMBER, Lab
+from kubeha.lab.lab import BRIDGE, GATEWAY, GATEWAY6, OPERATOR, OPERATOR6, OPERATOR_NUMBER, Lab
 from kubeha.lab.machine import Machine
 from kubeha.lab.process import run
 
 NETNS = Path("/run/netns")
+
+VRRP_ALONE = "meta l4proto 112"
 
 # Partitions are cut in the bridge, so machines of one group go on seeing each other, and what is
 # lost is lost before the machine's own kernel can see it. See nft(8), BRIDGE ADDRESS FAMILY; input
@@ -27,6 +30,18 @@ table bridge kubeha {{
   chain postrouting {{ type filter hook postrouting priority 0; {loss} }}
 }}
 """
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Two sets of ports between which nothing passes, in either direction.
+
+    A port may be in both. `only`: the packets that are meant, in the words of nft(8).
+    """
+
+    some: Collection[str]
+    others: Collection[str]
+    only: str = ""
 
 
 def create_lan(lab: Lab) -> None:
@@ -60,6 +75,8 @@ def connect(lab: Lab, machine: Machine) -> None:
         f"addr add {machine.address}/24 dev eth0",
         f"addr add {machine.address6}/64 dev eth0 nodad",
         "link set eth0 up",
+        f"route add default via {GATEWAY} dev eth0",
+        f"route add ::/0 via {GATEWAY6} dev eth0",
     )
 
 
@@ -97,21 +114,30 @@ def set_link(lab: Lab, machine: Machine, *, up: bool) -> None:
 
 
 def set_rules(
-    lab: Lab, partitions: Iterable[Iterable[str]], losses: Mapping[str, int] = MappingProxyType({})
+    lab: Lab,
+    partitions: Iterable[Collection[str]],
+    losses: Mapping[str, int] = MappingProxyType({}),
+    cuts: Iterable[Cut] = (),
 ) -> None:
     """What the bridge drops, and nothing else from now on.
 
     Each group of `partitions` is cut off from everything outside it; `losses`: machine -> percent
     of all that is sent to it.
     """
-    nft(lab.lan, bridge_rules(partitions, losses))
+    nft(lab.lan, bridge_rules(partitions, losses, cuts))
 
 
-def bridge_rules(partitions: Iterable[Iterable[str]], losses: Mapping[str, int]) -> str:
+def bridge_rules(
+    partitions: Iterable[Collection[str]], losses: Mapping[str, int], cuts: Iterable[Cut] = ()
+) -> str:
     """The nft script which makes the bridge drop this alone, in one transaction."""
     forward, inward, outward = [], [], []
+    for cut in cuts:
+        some, others = _ports(cut.some), _ports(cut.others)
+        forward.append(f"iifname {some} oifname {others} {cut.only} drop;")
+        forward.append(f"iifname {others} oifname {some} {cut.only} drop;")
     for group in partitions:
-        ports = "{ " + ", ".join(f'"{name}"' for name in sorted(group)) + " }"
+        ports = _ports(group)
         forward.append(f"iifname {ports} oifname != {ports} drop;")
         forward.append(f"iifname != {ports} oifname {ports} drop;")
         inward.append(f"iifname {ports} drop;")
@@ -128,6 +154,10 @@ def bridge_rules(partitions: Iterable[Iterable[str]], losses: Mapping[str, int])
         output=" ".join(outward),
         loss=" ".join(lost),
     )
+
+
+def _ports(names: Collection[str]) -> str:
+    return "{ " + ", ".join(f'"{name}"' for name in sorted(names)) + " }"
 
 
 def hardware_address(machine: Machine) -> str:

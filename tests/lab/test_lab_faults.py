@@ -68,7 +68,7 @@ def test_a_rogue_advertises_our_vrid_and_is_heard_everywhere(machines: RunningLa
     assert set(wiretap.adverts(machines, "c1")) == {rogue(machines)}
     machines.heal()
     assert wiretap.adverts(machines, "c1", 1.2) == []
-    assert namespaces(machines) == {"lan", "m1", "m2", "m3", "c1"}
+    assert namespaces(machines) == {"lan", "gateway", "m1", "m2", "m3", "c1"}
 
 
 def test_a_rogue_takes_vrid_priority_version_interval_and_vip(machines: RunningLab) -> None:
@@ -237,7 +237,7 @@ def test_a_fault_whose_command_was_killed_is_healed(machines: RunningLab) -> Non
         wait_for("the record", lambda: "rogue" in record.read_text(), timeout=10, every=0.001)
         process.kill()
     machines.heal()
-    assert namespaces(machines) == {"lan", "m1", "m2", "m3", "c1"}
+    assert namespaces(machines) == {"lan", "gateway", "m1", "m2", "m3", "c1"}
     assert wiretap.adverts(machines, "m1", 1.2) == []
 
 
@@ -249,6 +249,8 @@ def test_a_fault_whose_command_was_killed_is_healed(machines: RunningLab) -> Non
         (["loss", "percent=0", "m1"], "cannot have percent=0: not a whole number from 1 to 100"),
         (["rogue-vrrp", "colour=red"], "has no setting 'colour'"),
         (["rogue-vrrp", "vip=nonsense"], "cannot have vip=nonsense"),
+        (["block-vrrp", "m1"], "is one between machines"),
+        (["block-vrrp", "m1", "m1"], "is one between machines"),
         (["no-such"], "there is no fault 'no-such'"),
     ],
 )

@@ -66,6 +66,10 @@ def _require_targets(name: str, fault: Fault, machines: Sequence[Machine]) -> No
         )
     if isinstance(fault, MachineFault) and not machines:
         raise UsageError(f"the fault '{name}' of which machine?", hint="name one or more")
+    if isinstance(fault, MachineFault) and len({each.name for each in machines}) < fault.least:
+        raise UsageError(
+            f"the fault '{name}' is one between machines", hint=f"name {fault.least} or more"
+        )
     for machine in machines:
         machine.require_on()
 
@@ -152,4 +156,5 @@ def _set_bridge(lab: Lab) -> None:
         for each in in_force(lab, "loss")
         for name in each.machines
     }
-    network.set_rules(lab, [each.machines for each in in_force(lab, "partition")], losses)
+    partitions = [each.machines for each in in_force(lab, "partition")]
+    network.set_rules(lab, partitions, losses, list(wiring.cuts(lab)))

@@ -14,7 +14,7 @@ class MachineFault:
 
     Both may be repeated. `inject` returns when it had struck if that was before its end, in seconds
     since 1970. `of_the_network`: it has to be injected again when the machine boots, with a fresh
-    network.
+    network. `least`: how many machines have to be named, for what is between them.
     """
 
     summary: str
@@ -22,6 +22,7 @@ class MachineFault:
     heal: Callable[[Lab, Machine], None]
     settings: Mapping[str, Setting] = field(default_factory=dict)
     of_the_network: bool = False
+    least: int = 1
 
 
 @dataclass(frozen=True)

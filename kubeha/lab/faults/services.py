@@ -56,6 +56,24 @@ def _signal_workers(signal: str) -> Act:
     return send
 
 
+def _kill_parent(_: Lab, machine: Machine) -> None:
+    machine.execute(["kill", "-KILL", str(_main_pid(machine, KEEPALIVED))])
+
+
+def _kill_children(_: Lab, machine: Machine) -> None:
+    machine.execute(
+        ["pkill", "-KILL", "-P", str(_main_pid(machine, KEEPALIVED)), "-x", "keepalived"]
+    )
+
+
+def _stop(unit: str) -> Act:
+    def stop(_: Lab, machine: Machine) -> None:
+        _main_pid(machine, unit)
+        machine.execute(["systemctl", "stop", unit])
+
+    return stop
+
+
 def _signal_all(unit: str, signal: str) -> Act:
     def send(_: Lab, machine: Machine) -> None:
         _main_pid(machine, unit)
@@ -100,6 +118,25 @@ FAULTS = {
     "kill-haproxy": MachineFault("SIGKILL HAProxy, once", _once(_kill(HAPROXY)), _start(HAPROXY)),
     "kill-keepalived": MachineFault(
         "SIGKILL keepalived, once", _once(_kill(KEEPALIVED)), _start(KEEPALIVED)
+    ),
+    "kill-keepalived-parent": MachineFault(
+        "SIGKILL keepalived's main process, once", _once(_kill_parent), _start(KEEPALIVED)
+    ),
+    "kill-keepalived-child": MachineFault(
+        "SIGKILL the child of keepalived that speaks VRRP, once",
+        _once(_kill_children),
+        _start(KEEPALIVED),
+    ),
+    "stop-keepalived": MachineFault(
+        "stop keepalived as an administrator would", _once(_stop(KEEPALIVED)), _start(KEEPALIVED)
+    ),
+    "hang-keepalived": MachineFault(
+        "stop keepalived's processes where they stand: the VIP stays",
+        _once(_signal_all(KEEPALIVED, "SIGSTOP")),
+        _if_running(KEEPALIVED, _signal_all(KEEPALIVED, "SIGCONT")),
+    ),
+    "stop-haproxy": MachineFault(
+        "stop HAProxy as an administrator would", _once(_stop(HAPROXY)), _start(HAPROXY)
     ),
     "kill-apiserver": MachineFault(
         "SIGKILL kube-apiserver, once", _once(_kill(APISERVER)), _start(APISERVER)

@@ -1,8 +1,11 @@
 """Faults of a machine's own network: what it hears, through how many cables, how well."""
 
+from collections.abc import Iterator
+
 from kubeha.errors import LabError
-from kubeha.lab import network
+from kubeha.lab import gateway, network
 from kubeha.lab.faults.kind import MachineFault, nothing
+from kubeha.lab.faults.record import in_force
 from kubeha.lab.faults.settings import Setting, Settings, whole
 from kubeha.lab.lab import PREFIX, Lab
 from kubeha.lab.machine import Machine
@@ -60,6 +63,16 @@ def _usual_mtu(_: Lab, machine: Machine) -> None:
         network.batch(machine.namespace, f"link set eth0 mtu {_USUAL_MTU}")
 
 
+def cuts(lab: Lab) -> Iterator[network.Cut]:
+    """What the record of faults says that the bridge does not pass on between ports."""
+    for each in in_force(lab, "block-vrrp"):
+        yield network.Cut(each.machines, each.machines, network.VRRP_ALONE)
+    for each in in_force(lab, "isolate"):
+        for name in each.machines:
+            peers = {node.name for node in lab.control_plane} - {name}
+            yield network.Cut({name}, {gateway.PORT, *peers})
+
+
 def _has_network(machine: Machine) -> bool:
     """Not while the machine is off: at its next boot everything is as usual."""
     return (network.NETNS / machine.namespace).exists()
@@ -77,6 +90,17 @@ FAULTS = {
         _filter_vrrp,
         _let_vrrp_in,
         of_the_network=True,
+    ),
+    "block-vrrp": MachineFault(
+        "drop VRRP between the machines named, both ways, and nothing else",
+        nothing,
+        nothing,
+        least=2,
+    ),
+    "isolate": MachineFault(
+        "cut a machine off from the gateway and the other nodes, not from clients",
+        nothing,
+        nothing,
     ),
     "second-nic": MachineFault(
         "a second network card in the same segment, with its own address",

@@ -30,7 +30,7 @@ def test_names_and_addresses(lab: Lab) -> None:
 def test_no_two_things_share_a_name_in_the_biggest_lab(tmp_path: Path) -> None:
     counts = {"nodes": MOST_NODES, "clients": MOST_CLIENTS}
     lab = design("lab", "0a1b2c", tmp_path, store=tmp_path, release="trixie", **counts)
-    taken = [lab.vip, "198.51.100.1"]
+    taken = [lab.vip, "198.51.100.1", "198.51.100.2"]
     for names in (
         [m.name for m in lab.machines],
         [m.address for m in lab.machines] + taken,

@@ -9,7 +9,7 @@ import pytest
 from kubeha.errors import UsageError
 from kubeha.lab import network, rogue_vrrp
 from kubeha.lab.access import cluster_file
-from kubeha.lab.faults import FAULTS
+from kubeha.lab.faults import FAULTS, wiring
 from kubeha.lab.faults.record import Active, active, in_force, save
 from kubeha.lab.faults.settings import complete, split
 from kubeha.lab.lab import Lab, design
@@ -93,6 +93,23 @@ def test_all_is_lost_at_100_percent() -> None:
     """nft takes `numgen random mod 100 < 100` for an error."""
     assert "mod 100 < 30 drop; }" in network.bridge_rules([], {"m1": 30})
     assert 'mod 100 < 99 drop; oifname "m1" drop; }' in network.bridge_rules([], {"m1": 100})
+
+
+def test_a_cut_has_two_directions_and_may_mean_some_packets_only() -> None:
+    vrrp = network.Cut({"m2", "m1"}, ("m1", "m2"), network.VRRP_ALONE)
+    rules = network.bridge_rules([], {}, [network.Cut({"m1"}, {"gateway", "m2"}), vrrp])
+    assert 'iifname { "m1" } oifname { "gateway", "m2" }  drop;' in rules
+    assert 'iifname { "gateway", "m2" } oifname { "m1" }  drop;' in rules
+    assert 'iifname { "m1", "m2" } oifname { "m1", "m2" } meta l4proto 112 drop;' in rules
+
+
+def test_what_the_bridge_cuts_follows_from_the_record(lab: Lab) -> None:
+    save(lab, (Active("block-vrrp", ("m1", "m3"), 1.0), Active("isolate", ("m2",), 2.0)))
+    vrrp, alone = wiring.cuts(lab)
+    assert vrrp == network.Cut(("m1", "m3"), ("m1", "m3"), network.VRRP_ALONE)
+    assert alone == network.Cut({"m2"}, {"gateway", "m1", "m3"})
+    save(lab, (Active("isolate", ("m2",), 2.0, healing=True),))
+    assert list(wiring.cuts(lab)) == []
 
 
 def ones_complement_sum(data: bytes) -> int:
