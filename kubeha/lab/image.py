@@ -39,8 +39,17 @@ PACKAGES = (
     "etcd-server",
     "etcd-client",
 )
-# What the machines can install from inside.
-OFFERED = ("keepalived", "haproxy")
+# What the machines can install from inside: what kubeha needs, and what other ways to the same end
+# need, which the benchmarks measure beside it (killall, curl: their checks; ab: the load).
+OFFERED = (
+    "keepalived",
+    "haproxy",
+    "nginx",
+    "libnginx-mod-stream",
+    "psmisc",
+    "curl",
+    "apache2-utils",
+)
 
 # The builder is in namespaces of its own and dies with us, its mounts with it.
 _CONTAINED = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork"]
