@@ -1,0 +1,182 @@
+"""One trial: clients at work, something happens to the holder, and what they saw is one row."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median, quantiles
+from typing import Any
+
+from bench.failover.configurations import Configuration
+from bench.failover.machines import CLIENTS, NODES, Bench, must, wait_for
+from bench.failover.watching import Notice, holders, longest, moves, new_holder_after, watching
+from kubeha.history import Attempt, History, silences
+from kubeha.lab import faults
+from kubeha.remote import Load
+from kubeha.sampling import background, request_for
+
+# Seconds that a client waits for an answer, as kubectl and kubelets do at the least.
+PATIENCE = 10.0
+# Of all clients together: new connections a second; long-lived ones and seconds between requests.
+RATE = 100.0
+CONNECTIONS = 200
+INTERVAL = 0.5
+BEFORE = 3.0
+# Long enough for the slowest configuration to have lost its last request (36 s).
+AFTER = {"crash": 40.0, "move": 12.0}
+EVENTS = tuple(AFTER)
+
+
+@dataclass
+class Seen:
+    """What is known of a trial when it is over; times in seconds since 1970."""
+
+    holder: str
+    struck: float = 0.0
+    end: float = 0.0
+    history: History = field(default_factory=History)
+    notices: list[Notice] = field(default_factory=list)
+    busy: float = 0.0
+    """How much of the processors' time was used, 0 to 1."""
+
+
+def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any]:
+    """One trial of an event, the endpoint well before it and well after it. Returns its row.
+
+    Raises NotWell when it is not well: then nothing was measured.
+    """
+    bench.switch_on()
+    bench.wait_until_ready()
+    seen = Seen(bench.wait_until_settled(configuration.settle))
+    crash = event == "crash"
+    strike, repair = (_crash, _boot) if crash else (_move(configuration), _return(configuration))
+    with ThreadPoolExecutor(1) as pool:
+        with _observed(bench, seen, AFTER[event]):
+            done: Future[float | None] = pool.submit(strike, bench, seen)
+        seen.struck = done.result() or seen.struck
+    repair(bench, seen)
+    return measured(seen, died=crash)
+
+
+@contextmanager
+def _observed(bench: Bench, seen: Seen, after: float) -> Iterator[None]:
+    """Clients work and the VIP is watched, from before the body until `after` seconds later."""
+    share = len(CLIENTS)
+    loads = (
+        Load("version", rate=RATE / share, timeout=PATIENCE),
+        Load("stream", connections=CONNECTIONS // share, interval=INTERVAL, timeout=PATIENCE),
+    )
+    cluster = bench.cluster()
+    clients = [node for node in cluster.clients if node.name in CLIENTS]
+    request = request_for(cluster, bench.credentials(), loads)
+    with watching([bench.machine(name) for name in NODES], bench.vip) as watch:
+        with background(cluster, clients, request) as recorder:
+            time.sleep(BEFORE)
+            before = _processor_time()
+            seen.struck = time.time()
+            yield
+            time.sleep(after)
+            seen.busy = _busy(before, _processor_time())
+        seen.end = time.time()
+    seen.history, seen.notices = recorder.history, watch.notices
+
+
+def _crash(bench: Bench, seen: Seen) -> float:
+    """Power off; returns when."""
+    faults.inject(bench.lab, "power-off", [bench.machine(seen.holder)])
+    return faults.active(bench.lab)[-1].since
+
+
+def _boot(bench: Bench, seen: Seen) -> None:
+    must("lab", "boot", "--name", bench.name, seen.holder)
+
+
+def _move(configuration: Configuration) -> Callable[[Bench, Seen], None]:
+    return lambda bench, seen: configuration.leave(bench, seen.holder)
+
+
+def _return(configuration: Configuration) -> Callable[[Bench, Seen], None]:
+    def come_back(bench: Bench, seen: Seen) -> None:
+        wait_for("another holder", lambda: set(bench.holders()) - {seen.holder}, timeout=60)
+        configuration.come_back(bench, seen.holder)
+
+    return come_back
+
+
+def measured(seen: Seen, *, died: bool) -> dict[str, Any]:
+    """The figures of a trial; seconds, and None for what never happened."""
+    after = [one for one in seen.history.attempts if one.end >= seen.struck]
+    new = [one for one in after if one.kind == "version"]
+    streams = [one for one in after if one.kind == "stream"]
+    timeline = holders(seen.notices, seen.holder, {seen.holder: seen.struck} if died else {})
+    return {
+        "at": round(seen.struck, 3),
+        "holder": seen.holder,
+        "requests": len(new),
+        "failed": sum(not one.ok for one in new),
+        "failed_later": sum(not one.ok and one.start > seen.struck for one in new),
+        "outcomes": dict(Counter(one.outcome for one in new)),
+        "silence": _rounded(_silence(seen.history.of("version"), seen.struck)),
+        "silence_of_one": _rounded(_silence_of_one(seen.history.of("version"), seen.struck)),
+        "last_failure": _rounded(_last_failure(new, seen.struck)),
+        "slowest": _rounded(max((one.seconds for one in new if one.ok), default=None)),
+        "connections": CONNECTIONS // len(CLIENTS) * len(CLIENTS),
+        "broken": sum(one.broken for one in streams),
+        "endings": dict(Counter(one.outcome for one in streams if one.broken)),
+        "hanging": _rounded(max((one.seconds for one in streams if one.broken), default=None)),
+        "new_holder": _rounded(new_holder_after(timeline, seen.struck, seen.holder)),
+        "two_holders": _rounded(longest(timeline, seen.end, lambda count: count > 1)),
+        "nobody": _rounded(longest(timeline, seen.end, lambda count: count == 0)),
+        "moves": moves(timeline),
+        "busy": round(seen.busy, 2),
+        **_before(seen),
+    }
+
+
+def _silence(attempts: Sequence[Attempt], struck: float) -> float | None:
+    """The longest time without a success of any of them."""
+    return max((quiet.seconds for quiet in silences(attempts, struck)), default=None)
+
+
+def _silence_of_one(attempts: Sequence[Attempt], struck: float) -> float | None:
+    """The same for the machine that had it worst."""
+    sources = {one.source for one in attempts}
+    worst = (
+        _silence([one for one in attempts if one.source == source], struck) for source in sources
+    )
+    return max((each for each in worst if each is not None), default=None)
+
+
+def _last_failure(attempts: Sequence[Attempt], struck: float) -> float | None:
+    return max((one.end - struck for one in attempts if not one.ok), default=None)
+
+
+def _before(seen: Seen) -> dict[str, float | None]:
+    """What is usual: latencies of new connections before anything happened."""
+    usual = [one.seconds for one in seen.history.of("version") if one.ok and one.end < seen.struck]
+    if len(usual) < 2:
+        return {"usual": None, "usual_p99": None}
+    return {"usual": _rounded(median(usual)), "usual_p99": _rounded(quantiles(usual, n=100)[98])}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 4)
+
+
+def _processor_time() -> tuple[float, float]:
+    """Idle and all processor time of this box since it booted; see proc(5)."""
+    with open("/proc/stat") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def _busy(before: tuple[float, float], after: tuple[float, float]) -> float:
+    idle, everything = after[0] - before[0], after[1] - before[1]
+    return 1 - idle / everything if everything else 0.0
+
+
+def load_of_the_box() -> float:
+    return round(os.getloadavg()[0], 1)
