@@ -157,6 +157,7 @@ def fault(
     kill-apiserver          SIGKILL kube-apiserver, once
     hang-haproxy            stop HAProxy's workers: connections are accepted, never answered
     hang-apiserver          stop kube-apiserver where it stands
+    fail-readyz             the API server's etcd stalls: it answers 500 on /readyz, and runs on
     loss                    lose some of the packets that are sent to a machine
                               percent=30
     filter-vrrp             a firewall on the machine drops the VRRP packets that come in
@@ -165,11 +166,16 @@ def fault(
     second-nic              a second network card in the same segment, with its own address
     mtu                     another MTU on the machine's network card than on all others
                               bytes=9000
+    disk-full               leave no space on the machine's disk
+    run-full                leave no space in the machine's /run
     vip-stolen              a stranger has the VIP and answers ARP and NDP for it
                               vip=(the cluster file's)
-    rogue-vrrp              a stranger advertises a virtual router with our VRID by multicast
-                              vrid=(the cluster file's) priority=150 version=3 interval=1
-                              vip=198.51.100.99
+    rogue-vrrp              a stranger advertises a virtual router with our VRID
+                              vrid=(the cluster file's) priority=150 version=3 to=multicast
+                              interval=1 vip=198.51.100.99
+    idle-flood              a stranger takes connections to the endpoint and says nothing
+                              connections=5000 rate=1000 vip=(the cluster file's)
+                              port=(the cluster file's)
     duplicate-address       a stranger has the machine's own address, too
     """
     from kubeha.lab import faults

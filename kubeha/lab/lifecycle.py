@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeha.errors import LabError, UsageError
-from kubeha.lab import access, box, cgroup, faults, gateway, image, kubernetes, network, power
+from kubeha.lab import access, box, cgroup, disk, faults, gateway, image, kubernetes, network, power
 from kubeha.lab.journal import Entry, Journal
 from kubeha.lab.lab import (
     MOST_CLIENTS,
@@ -225,7 +225,7 @@ def _make(lab: Lab, base: Path, progress: Progress) -> None:
     access.write_client_files(lab)
     for machine in lab.machines:
         journal.record(*_traces(machine))
-        _make_disk(machine, base)
+        disk.make(machine, base)
         access.give_identity(lab, machine)
         power.on(lab, machine)
     # They boot side by side, so that waiting for one after the other takes no longer; and a
@@ -237,22 +237,13 @@ def _make(lab: Lab, base: Path, progress: Progress) -> None:
 def _traces(machine: Machine) -> list[Entry]:
     """Everything that a machine leaves on this box while it exists."""
     traces = [
-        Entry("mount", str(machine.root)),
+        *disk.traces(machine),
         Entry("namespace", machine.namespace),
         Entry("group", str(machine.group)),
     ]
     if cgroup.systemd_runs_here():
         return [*traces, Entry("unit", machine.unit)]
     return [Entry("group", str(machine.group.parent)), *traces]
-
-
-def _make_disk(machine: Machine, base: Path) -> None:
-    """An overlay over the image: made at once, and removed like any directory."""
-    upper, work = machine.store / "upper", machine.store / "work"
-    for directory in (upper, work, machine.root):
-        directory.mkdir(parents=True)
-    options = f"lowerdir={base},upperdir={upper},workdir={work}"
-    run(["mount", "-t", "overlay", "-o", options, "overlay", str(machine.root)])
 
 
 def _clear_leftovers(directory: Path, progress: Progress) -> None:

@@ -1,9 +1,9 @@
 """A VRRP speaker that nobody asked for: `rogue_vrrp.py SECONDS INTERVAL VERSION VRID PRIORITY
-SOURCE VIP`.
+SOURCE VIP [DESTINATION...]`.
 
-Advertises a virtual router by multicast as its master would (RFC 3768: version 2, RFC 9568:
-version 3), every INTERVAL seconds for SECONDS, whatever it hears. Only the standard library and
-only this file, started with `python -I -S` in a stranger's network namespace.
+Advertises a virtual router as its master would (RFC 3768: version 2, RFC 9568: version 3), every
+INTERVAL seconds for SECONDS, whatever it hears: by multicast, or to each DESTINATION. Only the
+standard library and only this file, started with `python -I -S` in a stranger's network namespace.
 """
 
 import ipaddress
@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Mapping
 
 PROTOCOL = 112
 GROUP4, GROUP6 = "224.0.0.18", "ff02::12"
@@ -38,15 +39,16 @@ def with_checksum(packet: bytes, pseudo_header: bytes = b"") -> bytes:
     return packet[:6] + struct.pack("!H", ~total & 0xFFFF) + packet[8:]
 
 
-def pseudo_header(source: str, length: int) -> bytes:
+def pseudo_header(source: str, destination: str, length: int) -> bytes:
     """What version 3 over IPv4 has in its checksum besides the packet (RFC 9568, 5.2.8)."""
-    addresses = socket.inet_aton(source) + socket.inet_aton(GROUP4)
+    addresses = socket.inet_aton(source) + socket.inet_aton(destination)
     return addresses + struct.pack("!BBH", 0, PROTOCOL, length)
 
 
 def sender4(source: str) -> socket.socket:
-    """A socket that sends as VRRP wants it: multicast, TTL 255, from this address."""
+    """A socket that sends as VRRP wants it: with TTL 255, from this address."""
     raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, PROTOCOL)
+    raw.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 255)
     raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
     raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
     raw.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(source))
@@ -58,6 +60,7 @@ def sender6(source: str) -> socket.socket:
     """The same over IPv6, from a link-local address; the kernel makes the checksum."""
     raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, PROTOCOL)
     index = socket.if_nametoindex(INTERFACE)
+    raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 255)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_LOOP, 0)
     raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
@@ -66,27 +69,34 @@ def sender6(source: str) -> socket.socket:
     return raw
 
 
-def speak(raw: socket.socket, packet: bytes, group: str, interval: float, seconds: float) -> None:
-    """Send until the time is over; a moment without a link is no reason to end."""
+def speak(
+    raw: socket.socket, packets: Mapping[str, bytes], interval: float, seconds: float
+) -> None:
+    """Send each its packet until the time is over; a moment without a link is no reason to end."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            raw.sendto(packet, (group, 0))
-        except OSError as error:
-            print(error, file=sys.stderr, flush=True)
+        for destination, packet in packets.items():
+            try:
+                raw.sendto(packet, (destination, 0))
+            except OSError as error:
+                print(error, file=sys.stderr, flush=True)
         time.sleep(interval)
 
 
 def main(arguments: list[str]) -> int:
     seconds, interval = float(arguments[0]), float(arguments[1])
     version, vrid, priority = map(int, arguments[2:5])
-    source, vip = arguments[5:]
+    source, vip, *destinations = arguments[5:]
     packet = advertisement(version, vrid, priority, interval, vip)
     if ipaddress.ip_address(vip).version == 6:
-        speak(sender6(source), packet, GROUP6, interval, seconds)
-    else:
-        header = pseudo_header(source, len(packet)) if version == 3 else b""
-        speak(sender4(source), with_checksum(packet, header), GROUP4, interval, seconds)
+        packets = dict.fromkeys(destinations or [GROUP6], packet)
+        speak(sender6(source), packets, interval, seconds)
+        return 0
+    packets = {}
+    for each in destinations or [GROUP4]:
+        header = pseudo_header(source, each, len(packet)) if version == 3 else b""
+        packets[each] = with_checksum(packet, header)
+    speak(sender4(source), packets, interval, seconds)
     return 0
 
 

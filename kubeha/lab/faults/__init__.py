@@ -14,7 +14,7 @@ from types import MappingProxyType
 from kubeha.errors import LabError, UsageError
 from kubeha.lab import network
 from kubeha.lab.faults import machine as of_machines
-from kubeha.lab.faults import services, strangers, wiring
+from kubeha.lab.faults import services, space, strangers, wiring
 from kubeha.lab.faults.kind import Fault, MachineFault, SegmentFault
 from kubeha.lab.faults.record import Active, active, in_force, save
 from kubeha.lab.faults.settings import complete
@@ -27,6 +27,7 @@ FAULTS: dict[str, Fault] = {
     **of_machines.FAULTS,
     **services.FAULTS,
     **wiring.FAULTS,
+    **space.FAULTS,
     **strangers.FAULTS,
 }
 

@@ -11,6 +11,7 @@ from kubeha.lab.machine import Machine
 HAPROXY = "haproxy.service"
 KEEPALIVED = "keepalived.service"
 APISERVER = "kube-apiserver.service"
+ETCD = "etcd.service"
 
 Act = Callable[[Lab, Machine], None]
 
@@ -150,5 +151,11 @@ FAULTS = {
         "stop kube-apiserver where it stands",
         _once(_signal_all(APISERVER, "SIGSTOP")),
         _if_running(APISERVER, _signal_all(APISERVER, "SIGCONT")),
+    ),
+    # Each API server asks the etcd of its own machine alone, waits for 2 s, and says 500.
+    "fail-readyz": MachineFault(
+        "the API server's etcd stalls: it answers 500 on /readyz, and runs on",
+        _once(_signal_all(ETCD, "SIGSTOP")),
+        _if_running(ETCD, _signal_all(ETCD, "SIGCONT")),
     ),
 }

@@ -68,6 +68,17 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     return parse_whole
 
 
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser of one of these words."""
+
+    def parse_word(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"not one of {', '.join(words)}")
+        return text
+
+    return parse_word
+
+
 def seconds(text: str) -> float:
     """An interval that both versions of VRRP can express; version 2 rounds it to whole seconds."""
     value = float(text)
@@ -83,6 +94,11 @@ def address(text: str) -> object:
 def vip(lab: Lab) -> str:
     """The VIP in the lab's cluster file, which its user may have changed."""
     return str(_cluster(lab).endpoint.vip)
+
+
+def port(lab: Lab) -> str:
+    """The endpoint's port in the lab's cluster file."""
+    return str(_cluster(lab).endpoint.port)
 
 
 def vrid(lab: Lab) -> str:

@@ -58,11 +58,14 @@ def test_defaults_come_from_the_cluster_file_as_it_is_now(lab: Lab) -> None:
         "vrid": "51",
         "priority": "7",
         "version": "3",
+        "to": "multicast",
         "interval": "1",
         "vip": "198.51.100.99",
     }
     stolen = FAULTS["vip-stolen"].settings
     assert complete(lab, "vip-stolen", stolen, {}) == {"vip": "198.51.100.20"}
+    flood = complete(lab, "idle-flood", FAULTS["idle-flood"].settings, {"connections": "7"})
+    assert flood == {"connections": "7", "rate": "1000", "vip": "198.51.100.20", "port": "8443"}
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,10 @@ def test_defaults_come_from_the_cluster_file_as_it_is_now(lab: Lab) -> None:
         ("rogue-vrrp", "interval=41"),
         ("rogue-vrrp", "vip=198.51.100.999"),
         ("rogue-vrrp", "speed=1"),
+        ("rogue-vrrp", "to=198.51.100.11"),
+        ("idle-flood", "connections=0"),
+        ("idle-flood", "rate=2001"),
+        ("idle-flood", "port=65536"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused(lab: Lab, fault: str, setting: str) -> None:
@@ -123,7 +130,7 @@ def ones_complement_sum(data: bytes) -> int:
 def test_version_3_is_laid_out_as_in_rfc_9568() -> None:
     packet = rogue_vrrp.advertisement(3, 51, 150, 0.5, "198.51.100.99")
     assert packet.hex() == "3133960100320000" + "c6336463"
-    header = rogue_vrrp.pseudo_header("198.51.100.92", len(packet))
+    header = rogue_vrrp.pseudo_header("198.51.100.92", rogue_vrrp.GROUP4, len(packet))
     assert header.hex() == "c633645c" + "e0000012" + "0070000c"
     assert ones_complement_sum(header + rogue_vrrp.with_checksum(packet, header)) == 0xFFFF
 
