@@ -6,7 +6,7 @@ round trip, and ends within a time that is known beforehand. A program that fail
 unreachable, dns, closed, permission-denied, host-key-unknown, host-key-changed, host-key-revoked,
 jump-host, ssh-config; no-python, old-python, no-sudo, sudo-password, sudo-tty, wrong-password,
 not-started; lost, died, bad-answer, bug; stale, link, owner, path, busy, disk-full, read-only,
-file, probe, listen, bounds.
+file, probe, listen, bounds, strike.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 # What a request may take on top of the programs that it runs, in seconds.
 _OVERHEAD = 15.0
 _WRITE_TIME = 60.0
+_STRIKE_TIME = 60.0
 # What node/passage.py may take after its questions: to wait for the others, then for their probes.
 PASSAGE_TIME = 8.0
 # sshd allows 10 sessions on one connection (MaxSessions) and refuses the next.
@@ -213,6 +214,24 @@ class Host:
             "sample", asdict(request), timeout=request.duration + wait, on_event=record, stop=stop
         )
         return history(attempts_from(rows, min(offsets), self.node.name))
+
+    async def monitor(
+        self,
+        vip: str,
+        admin_socket: str | None,
+        on_event: OnEvent,
+        stop: asyncio.Event,
+        *,
+        duration: float = 3600.0,
+    ) -> None:
+        """Tell each change of who holds the VIP and of what HAProxy thinks (node/monitor.py)."""
+        request = {"vip": vip, "admin_socket": admin_socket, "duration": duration}
+        await self._ask("monitor", request, timeout=duration, on_event=on_event, stop=stop)
+
+    async def strike(self, request: Mapping[str, Any], on_event: OnEvent) -> Mapping[str, Any]:
+        """Break something, once the timer runs that will heal it (node/strike.py)."""
+        answer = await self._ask("strike", request, timeout=_STRIKE_TIME, on_event=on_event)
+        return dict(answer)
 
     async def _ask(
         self,

@@ -26,6 +26,7 @@ VERBS = (
     "apply",
     "verify",
     "status",
+    "drill",
     "render",
     "schema",
     "lint",

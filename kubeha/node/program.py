@@ -24,6 +24,8 @@ OPERATIONS = {
     "listen": ("listen",),
     "passage": ("probe", "connect", "passage"),
     "sample": ("http", "tls", "sample"),
+    "monitor": ("monitor",),
+    "strike": ("process", "strike"),
 }
 
 

@@ -1,0 +1,160 @@
+"""The verdict on a trial: pass, fail with the reasons, or unknown.
+
+The trial only records; all judging is here and can be done again. What could not be seen is not
+judged well: a trial with a blind spot may fail, but it does not pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from kubeha.drills.catalogue import Fault, May, Moves
+from kubeha.drills.timeline import (
+    LONG_LIVED,
+    NEW,
+    Absence,
+    Change,
+    Interval,
+    holders,
+    moves,
+    new_holder,
+    silence,
+    two_holders,
+)
+from kubeha.history import Attempt
+
+# How long neighbours may take to believe a gratuitous ARP or a neighbour advertisement, in seconds.
+ANNOUNCED = 0.1
+
+
+class Verdict(StrEnum):
+    """Ordered by weight when they are merged: a failure outweighs what could not be found out."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNKNOWN = "unknown"
+
+
+def merged(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of several trials: fail beats unknown, unknown beats pass; of none, unknown."""
+    for weight in (Verdict.FAIL, Verdict.UNKNOWN, Verdict.PASS):
+        if weight in verdicts:
+            return weight
+    return Verdict.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Everything that was seen in one trial, times relative to the strike.
+
+    `node`: the victim ("" for all, or the segment). `holder`: who held the VIP before. `lost`: why
+    something could not be seen or done. `unhealthy`: what was wrong when the end was awaited.
+    """
+
+    node: str
+    holder: str
+    begin: float
+    end: float
+    healed: float | None
+    attempts: Sequence[Attempt]
+    changes: Sequence[Change]
+    absences: Sequence[Absence] = ()
+    lost: Sequence[str] = ()
+    unhealthy: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict, and the figures that it rests on."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    held: tuple[Interval, ...] = ()
+    silence: float | None = None
+    requests: int = 0
+    failed: int = 0
+    connections: int = 0
+    broken: int = 0
+    new_holder: float | None = None
+    two_holders: float = 0.0
+    moves: int = 0
+
+
+def judge(seen: Recording, fault: Fault, worst: float | None) -> Judged:
+    """Compare what was seen with what the fault's promises and the budget allow.
+
+    `worst`: the longest silence that the budget allows, in seconds; None: any.
+    """
+    held = holders(seen.changes, seen.absences)
+    new = [each for each in seen.attempts if each.kind == NEW]
+    lived = [each for each in seen.attempts if each.kind in LONG_LIVED]
+    figures = Judged(
+        verdict=Verdict.UNKNOWN,
+        reasons=(),
+        held=held,
+        silence=silence(seen.attempts),
+        requests=len(new),
+        failed=sum(not each.ok for each in new),
+        connections=len({(each.source, each.kind, each.connection) for each in lived}),
+        broken=sum(each.broken for each in lived),
+        new_holder=new_holder(held, seen.holder),
+        two_holders=two_holders(held, seen.begin, seen.end),
+        moves=moves(held),
+    )
+    failures = tuple(_failures(seen, fault, figures, worst))
+    verdict = Verdict.FAIL if failures else Verdict.UNKNOWN if seen.lost else Verdict.PASS
+    return replace(figures, verdict=verdict, reasons=(*failures, *seen.lost))
+
+
+def _failures(seen: Recording, fault: Fault, figures: Judged, worst: float | None) -> Iterator[str]:
+    """Each promise that was not kept, in words."""
+    yield from _moves(fault, figures)
+    if figures.two_holders > fault.two_holders:
+        yield (
+            f"two nodes held the VIP for {seconds(figures.two_holders)},"
+            f" {seconds(fault.two_holders)} are allowed"
+        )
+    if fault.within is not None and (figures.new_holder or 0.0) > fault.within:
+        came, wanted = seconds(figures.new_holder), seconds(fault.within)
+        yield f"the next holder came after {came}; promised: within {wanted}"
+    yield from _failed(seen, fault, figures)
+    if figures.broken and not fault.streams_break:
+        yield f"{figures.broken} of {figures.connections} long-lived connections broke"
+    if worst is not None and figures.silence is not None and figures.silence > worst:
+        yield f"{seconds(figures.silence)} of silence, the budget allows {seconds(worst)}"
+    yield from (f"not healthy afterwards: {each}" for each in seen.unhealthy)
+
+
+def _moves(fault: Fault, figures: Judged) -> Iterator[str]:
+    wanted = {Moves.NO: (0, 0), Moves.ONCE: (1, 1), Moves.AT_MOST_ONCE: (0, 1)}.get(fault.moves)
+    if wanted and not wanted[0] <= figures.moves <= wanted[1]:
+        times = {0: "did not move", 1: "moved once"}.get(
+            figures.moves, f"moved {figures.moves} times"
+        )
+        yield f"the VIP {times}; expected: {fault.moves}"
+
+
+def _failed(seen: Recording, fault: Fault, figures: Judged) -> Iterator[str]:
+    """Requests that failed although they should not have."""
+    since = {
+        May.NONE: float("-inf"),
+        May.IN_FLIGHT: 0.0,
+        May.UNTIL_MOVED: (figures.new_holder or 0.0) + ANNOUNCED,
+        May.ANY: float("inf"),
+    }[fault.may_fail]
+    wrong = [
+        each for each in seen.attempts if each.kind == NEW and not each.ok and each.start > since
+    ]
+    if wrong:
+        first = wrong[0]
+        yield (
+            f"{len(wrong)} of {figures.requests} new connections failed that should not have;"
+            f" the first, {first.start:+.2f} s from the strike: {first.outcome}"
+        )
+
+
+def seconds(value: float | None) -> str:
+    """A time for people: `0.34 s`, and `62 ms` below a tenth of a second."""
+    if value is None:
+        return "-"
+    return f"{value:.2f} s" if value >= 0.1 else f"{value * 1000:.0f} ms"

@@ -1,0 +1,124 @@
+"""Break something on purpose, after making sure that it heals by itself.
+
+Rules. First a transient timer of systemd is started that will undo the fault; only when it runs is
+anything done. Two strikes on one node exclude each other: the timer has a name. Whom to signal is
+found before the clock is read, so that the time told is that of the blow.
+"""
+
+import os
+import signal
+import time
+from typing import Any, Dict, List, Optional
+
+from kubeha.node.process import execute
+from kubeha.node.wire import Refused, Wire
+
+_TIMEOUT = 20.0
+
+
+def strike(
+    wire: Wire,
+    unit: str,
+    heal: Optional[List[str]],
+    after: float,
+    blows: List[Dict[str, Any]],
+) -> Dict[str, Any]:
+    """Start the timer `unit` that runs `heal` in `after` seconds, then carry out the blows.
+
+    A blow is {"run": argv, "input": text or None}, {"signal": NAME, "unit": a service,
+    "whom": "all", "main" or "workers"}, {"signal": NAME, "program": name}, or {"sysrq": letter}.
+    Returns the monotonic clock at the first blow and after the last one.
+    """
+    if heal is not None:
+        _arm(unit, heal, after)
+    targets = [_targets(blow) for blow in blows]
+    struck = time.monotonic()
+    wire.event("struck", clock=struck)
+    for number, blow in enumerate(blows):
+        _deal(blow, targets[number])
+    return {"struck": struck, "clock": time.monotonic()}
+
+
+def _arm(unit: str, heal: List[str], after: float) -> None:
+    """Start the timer. Without --collect a heal that fails would keep the name for ever."""
+    # Without AccuracySec it may come a minute late.
+    argv = ["systemd-run", "--quiet", "--collect", "--unit=" + unit, "--on-active=%ds" % after]
+    argv += ["--timer-property=AccuracySec=100ms", "--property=TimeoutStartSec=60", "--"]
+    done = execute(argv + heal, _TIMEOUT)
+    if done["status"] == 0:
+        return
+    said = (done["stderr"].strip() or done["error"] or "no reason given")[-300:]
+    if "already" in said:
+        raise Refused("busy", "another drill is under way here: %s.timer runs" % unit)
+    raise Refused("strike", "the timer that heals cannot be started: %s" % said)
+
+
+def _targets(blow: Dict[str, Any]) -> List[int]:
+    """Processes to signal; Refused where there are none."""
+    if "sysrq" in blow and _container():
+        raise Refused("strike", "this is a container: its kernel is not its own")
+    if "signal" not in blow:
+        return []
+    pids = _of_unit(blow["unit"], blow["whom"]) if "unit" in blow else _of_program(blow["program"])
+    if not pids:
+        what = blow.get("unit") or blow["program"]
+        raise Refused("strike", "%s: no process of it runs" % what)
+    return pids
+
+
+def _container() -> bool:
+    """systemd-detect-virt prints `none` and fails where there is no container."""
+    status = execute(["systemd-detect-virt", "--container"], _TIMEOUT)["status"]
+    return bool(status != 1)
+
+
+def _of_unit(unit: str, whom: str) -> List[int]:
+    shown = execute(["systemctl", "show", "--property=MainPID,ControlGroup", unit], _TIMEOUT)
+    values = dict(line.split("=", 1) for line in shown["stdout"].splitlines() if "=" in line)
+    main = int(values.get("MainPID") or 0)
+    if whom == "main":
+        return [main] if main else []
+    pids = _of_group(values.get("ControlGroup") or "")
+    return [pid for pid in pids if whom == "all" or pid != main]
+
+
+def _of_group(group: str) -> List[int]:
+    """Every process of a control group, in the unified hierarchy or in systemd's own."""
+    for root in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"):
+        try:
+            with open("%s%s/cgroup.procs" % (root, group)) as file:
+                return [int(word) for word in file.read().split()] if group else []
+        except OSError:
+            continue
+    return []
+
+
+def _of_program(name: str) -> List[int]:
+    """Processes of that name in this machine's own namespace, containers' among them."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open("/proc/%s/comm" % entry) as file:
+                    if file.read().strip() == name[:15]:
+                        found.append(int(entry))
+            except OSError:
+                continue
+    return found
+
+
+def _deal(blow: Dict[str, Any], pids: List[int]) -> None:
+    if "sysrq" in blow:
+        with open("/proc/sysrq-trigger", "w") as file:
+            file.write(blow["sysrq"])
+        return
+    for pid in pids:
+        try:
+            os.kill(pid, getattr(signal, "SIG" + blow["signal"]))
+        except ProcessLookupError:
+            continue
+    if "run" in blow:
+        done = execute(blow["run"], _TIMEOUT, input=blow.get("input"))
+        if done["status"] != 0:
+            said = done["stderr"].strip() or done["error"] or "exit status %s" % done["status"]
+            raise Refused("strike", "%s: %s" % (" ".join(blow["run"][:3]), said[-300:]))

@@ -1,0 +1,112 @@
+"""Break things on a user's own machines over SSH, in such a way that they heal by themselves.
+
+A transient timer of systemd on the node undoes the fault; it is started before the fault is done
+(node/strike.py). Healing from here only comes earlier, and takes the timer away.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubeha.drill import Victims
+from kubeha.drills import blows
+from kubeha.drills.catalogue import Fault
+from kubeha.errors import HostError
+from kubeha.host import Host, connect
+from kubeha.model import Cluster, Node
+
+# How much later than we do the node's own timer heals, in seconds.
+MARGIN = 30.0
+# How long a machine may take to come back, in seconds.
+RETURN = 300.0
+
+
+@dataclass(frozen=True)
+class _Wound:
+    """What was done, and when its timer on the node ends."""
+
+    node: Node
+    fault: Fault
+    blow: blows.Blow
+    due: float
+
+
+class Striker:
+    """The injector for machines that are only reached by SSH."""
+
+    def __init__(self, cluster: Cluster, password: str | None) -> None:
+        self._cluster = cluster
+        self._password = password
+        self._wound: _Wound | None = None
+
+    async def strike(self, fault: Fault, victims: Victims) -> float:
+        """Start the timer, then break it."""
+        node, *others = victims.nodes
+        target = blows.Target(victims.interface, tuple(other.address for other in others))
+        blow = blows.blow(fault.name, target)
+        # Nobody but the node itself can heal it while it is cut off: at the end of the watch.
+        after = fault.watch + (0.0 if fault.off_wire else MARGIN)
+        self._wound = _Wound(node, fault, blow, time.time() + after)
+        request = {
+            "unit": blows.UNIT,
+            "heal": list(blow.heal) if blow.heal else None,
+            "after": after,
+            "blows": list(blow.blows),
+        }
+        async with connect(self._cluster, node, become_password=self._password) as host:
+            return await _struck(host, request, hangs=fault.off_wire)
+
+    async def heal(self) -> float:
+        """Undo it now, or wait for the node to have done it."""
+        wound, self._wound = self._wound, None
+        if wound is None or wound.blow.heal is None and not wound.fault.reboots:
+            return time.time()
+        if wound.fault.off_wire:
+            await asyncio.sleep(max(0.0, wound.due - time.time()))
+            begun = time.time()
+            await self._await_return(wound.node)
+            return begun
+        assert wound.blow.heal is not None
+        begun = time.time()
+        async with connect(self._cluster, wound.node, become_password=self._password) as host:
+            await _run(host, wound.blow.heal)
+            await _run(host, ("systemctl", "stop", f"{blows.UNIT}.timer"))
+        return begun
+
+    async def _await_return(self, node: Node) -> None:
+        """A machine that was cut off answers again. Raises HostError when it does not."""
+        deadline = time.monotonic() + RETURN
+        while True:
+            try:
+                async with connect(
+                    self._cluster, node, become_password=self._password, timeout=3.0
+                ) as host:
+                    await host.run(("true",), timeout=5.0)
+                    return
+            except HostError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.5)
+
+
+async def _struck(host: Host, request: Mapping[str, object], *, hangs: bool) -> float:
+    """Returns when the blow fell, on our clock; a node that is cut off by it cannot answer."""
+    moments: list[float] = []
+    done = asyncio.create_task(host.strike(request, lambda event: moments.append(time.time())))
+    try:
+        await asyncio.wait({done}, timeout=5.0 if hangs else None)
+        if not moments or (done.done() and not hangs):
+            await done
+        return moments[0]
+    finally:
+        done.cancel()
+        await asyncio.gather(done, return_exceptions=True)
+
+
+async def _run(host: Host, argv: tuple[str, ...]) -> None:
+    done = await host.run(argv, timeout=60.0, finish=True)
+    if not done.ok:
+        hint = f"the node heals itself within {MARGIN:g} s: see systemctl list-timers {blows.UNIT}*"
+        said = (done.stderr.strip() or done.error or f"exit status {done.status}")[-300:]
+        raise HostError(f"could not be healed: {said}", hint=hint, node=host.node.name, kind="heal")
