@@ -90,6 +90,7 @@ def _inject_segment(lab: Lab, fault: SegmentFault, new: Active, others: Sequence
 def _inject_machines(lab: Lab, fault: MachineFault, new: Active, others: Sequence[Active]) -> None:
     """One machine after the other: if one cannot be broken, those before it are and stay so."""
     done: list[str] = []
+    before = active(lab)
     save(lab, [*others, new])
     try:
         for each in new.machines:
@@ -97,7 +98,7 @@ def _inject_machines(lab: Lab, fault: MachineFault, new: Active, others: Sequenc
             done.append(each)
             save(lab, [*others, replace(new, since=struck)])
     except LabError:
-        save(lab, [*others, replace(new, machines=tuple(done))] if done else others)
+        save(lab, [*others, replace(new, machines=tuple(done))] if done else before)
         raise
     finally:
         _set_bridge(lab)
