@@ -23,6 +23,7 @@ RATE = 50.0
 
 RFC = "RFC 9568, section 6.1"
 MEASURED = "measured"
+GUARD = "/etc/kubeha/guard"
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,12 @@ def _with_host(timers: Timers) -> Iterator[Term]:
     yield from _clients()
 
 
+def _cut_off(timers: Timers) -> Iterator[Term]:
+    """Clients reach both: the new holder, and the old one until its guard has made it let go."""
+    yield from _with_host(timers)
+    yield Term("both answer until the guard of the old holder has let go", 0.0, 0.5, GUARD)
+
+
 def _keepalived_gone(timers: Timers) -> Iterator[Term]:
     yield from _crash(timers)
     yield from _clients()
@@ -224,7 +231,7 @@ def _keepalived_hung(timers: Timers) -> Iterator[Term]:
         "both answer for the VIP until the guard has made the old holder let go",
         0.0,
         1.0,
-        "/etc/kubeha/guard",
+        GUARD,
     )
     yield from _clients()
 
@@ -244,9 +251,7 @@ def _server_gone(timers: Timers) -> Iterator[Term]:
 
 
 def _cut_in_two(_: Timers) -> Iterator[Term]:
-    yield Term(
-        "both answer for the VIP until the guard has made one let go", 0.0, 0.3, "/etc/kubeha/guard"
-    )
+    yield Term("both answer for the VIP until the guard has made one let go", 0.0, 0.3, GUARD)
     yield from _clients()
 
 
@@ -258,7 +263,7 @@ _TERMS: dict[str, Callable[[Timers], Iterator[Term]]] = {
     "power-off": _with_host,
     "link-down": _with_host,
     "freeze": _with_host,
-    "isolate": _with_host,
+    "isolate": _cut_off,
     "stop-keepalived": _resigned,
     "kill-keepalived": _keepalived_gone,
     "kill-keepalived-parent": _keepalived_gone,
@@ -272,9 +277,10 @@ _TERMS: dict[str, Callable[[Timers], Iterator[Term]]] = {
     "kill-apiserver": _server_gone,
     "hang-apiserver": _server_gone,
     "host-vanishes": _server_gone,
-    "readyz-fails": _nothing_moves,
-    "all-readyz-fail": _nothing_moves,
+    "fail-readyz": _nothing_moves,
+    "fail-all-readyz": _nothing_moves,
     "rogue-vrrp": _nothing_moves,
+    "rogue-vrrp-unicast": _nothing_moves,
     "idle-flood": _nothing_moves,
     "disk-full": _nothing_moves,
     "run-full": _nothing_moves,

@@ -56,11 +56,22 @@ class Victims:
         return self.nodes[0].name if 0 < len(self.nodes) < 3 else ""
 
 
+@dataclass(frozen=True)
+class Blow:
+    """When the fault struck, and when it was complete: a killed process dies a little later.
+
+    In seconds since 1970.
+    """
+
+    struck: float
+    fell: float
+
+
 class Injector(Protocol):
     """Breaks things and mends them; both raise KubehaError."""
 
-    async def strike(self, fault: Fault, victims: Victims) -> float:
-        """Break it; returns when that was, in seconds since 1970."""
+    async def strike(self, fault: Fault, victims: Victims) -> Blow:
+        """Break it; returns when that was."""
 
     async def heal(self) -> float:
         """Undo what was done, if anything was; returns when that began, in seconds since 1970."""
@@ -72,6 +83,7 @@ class Moments:
 
     begin: float = 0.0
     struck: float = 0.0
+    fell: float = 0.0
     healed: float = 0.0
     end: float = 0.0
 
@@ -141,6 +153,7 @@ class Drill:
             holder=holder,
             begin=moments.begin - moments.struck,
             end=moments.end - moments.struck,
+            fell=moments.fell - moments.struck,
             healed=moments.healed - moments.struck,
             attempts=_attempts(history, moments.struck),
             changes=_changes(watchers.values(), moments.struck),
@@ -181,7 +194,8 @@ class Drill:
         self, fault: Fault, victims: Victims, watchers: Mapping[str, Watcher], moments: Moments
     ) -> None:
         try:
-            moments.struck = await self.injector.strike(fault, victims)
+            blow = await self.injector.strike(fault, victims)
+            moments.struck, moments.fell = blow.struck, blow.fell
             for node in victims.nodes if fault.reboots else ():
                 if node.name in watchers:
                     watchers[node.name].renew()

@@ -8,8 +8,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from kubeha.drill import Victims
+from kubeha.drill import Blow, Victims
 from kubeha.drills import blows
 from kubeha.drills.catalogue import Fault
 from kubeha.errors import HostError
@@ -40,7 +41,7 @@ class Striker:
         self._password = password
         self._wound: _Wound | None = None
 
-    async def strike(self, fault: Fault, victims: Victims) -> float:
+    async def strike(self, fault: Fault, victims: Victims) -> Blow:
         """Start the timer, then break it."""
         node, *others = victims.nodes
         target = blows.Target(victims.interface, tuple(other.address for other in others))
@@ -90,15 +91,24 @@ class Striker:
                 await asyncio.sleep(0.5)
 
 
-async def _struck(host: Host, request: Mapping[str, object], *, hangs: bool) -> float:
-    """Returns when the blow fell, on our clock; a node that is cut off by it cannot answer."""
+async def _struck(host: Host, request: Mapping[str, object], *, hangs: bool) -> Blow:
+    """Returns when it was, on our clock; a node that is cut off by it cannot answer."""
     moments: list[float] = []
-    done = asyncio.create_task(host.strike(request, lambda event: moments.append(time.time())))
+    offsets: list[float] = []
+
+    def hear(event: dict[str, Any]) -> None:
+        # The quickest message tells best what the node's clock was when.
+        offsets.append(time.time() - event["clock"])
+        if event["event"] == "struck":
+            moments.append(event["clock"])
+
+    done = asyncio.create_task(host.strike(request, hear))
     try:
         await asyncio.wait({done}, timeout=5.0 if hangs else None)
         if not moments or (done.done() and not hangs):
             await done
-        return moments[0]
+        struck = moments[0] + min(offsets)
+        return Blow(struck, done.result()["fell"] + min(offsets) if done.done() else struck)
     finally:
         done.cancel()
         await asyncio.gather(done, return_exceptions=True)

@@ -113,13 +113,12 @@ def _cluster(context: typer.Context, lab: "Lab | None") -> "Cluster":
 def _chosen(given: "Sequence[str]", every: bool, yes_really: bool, in_lab: bool) -> list[str]:
     """The faults that are meant. Raises UsageError for what there is not, or not here."""
     from kubeha.cli.lab_injector import LabInjector
-    from kubeha.drills.blows import DANGEROUS, SAFE
+    from kubeha.drills.blows import BY_SSH, DANGEROUS, SAFE
     from kubeha.drills.catalogue import FAULTS
 
     if bool(given) is every:
         raise UsageError("which faults?", hint=f"--all, or some of {', '.join(FAULTS)}")
-    by_ssh = (*SAFE, *DANGEROUS)
-    possible = [name for name in FAULTS if name in by_ssh or (in_lab and LabInjector.knows(name))]
+    possible = [name for name in FAULTS if name in BY_SSH or (in_lab and LabInjector.knows(name))]
     if every:
         allowed = possible if in_lab or yes_really else SAFE
         return [name for name in possible if name in allowed]

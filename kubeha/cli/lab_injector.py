@@ -5,17 +5,29 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from kubeha.drills.blows import BY_SSH
 from kubeha.errors import LabError
 
 if TYPE_CHECKING:
-    from kubeha.drill import Victims
+    from kubeha.drill import Blow, Victims
     from kubeha.drills.catalogue import Fault
     from kubeha.lab.lab import Lab
     from kubeha.striking import Striker
 
+# What a lab does better than SSH, from outside; all else is done as on a user's machines.
+OUTSIDE = ("power-off", "link-down")
 # Faults that the lab knows by another name; settings that a drill gives them.
-NAMES = {"host-vanishes": "power-off"}
-SETTINGS: Mapping[str, Mapping[str, str]] = {"rogue-vrrp": {"priority": "255"}}
+NAMES = {
+    "host-vanishes": "power-off",
+    "power-cycle-all": "power-off",
+    "fail-all-readyz": "fail-readyz",
+    "rogue-vrrp-unicast": "rogue-vrrp",
+}
+_ROGUE = {"priority": "255", "interval": "0.1"}
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "rogue-vrrp": _ROGUE,
+    "rogue-vrrp-unicast": {**_ROGUE, "to": "unicast"},
+}
 
 
 class LabInjector:
@@ -32,11 +44,14 @@ class LabInjector:
 
         return NAMES.get(fault, fault) in FAULTS
 
-    async def strike(self, fault: "Fault", victims: "Victims") -> float:
-        if not self.knows(fault.name):
+    async def strike(self, fault: "Fault", victims: "Victims") -> "Blow":
+        from kubeha.drill import Blow
+
+        if fault.name in BY_SSH and fault.name not in OUTSIDE or not self.knows(fault.name):
             return await self._striker.strike(fault, victims)
         self._struck = NAMES.get(fault.name, fault.name)
-        return await asyncio.to_thread(self._inject, fault.name, victims)
+        struck = await asyncio.to_thread(self._inject, fault.name, victims)
+        return Blow(struck, struck)
 
     def _inject(self, name: str, victims: "Victims") -> float:
         from kubeha.lab import faults

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeha.model import IPAddress
+from kubeha.paths import DRAIN_FILE
+from kubeha.vrrp import DRAIN
 
 # The names of our transient timer and of our nftables table on a node.
 UNIT = "kubeha-drill"
@@ -33,10 +35,10 @@ DANGEROUS = (
     "hang-keepalived",
     "power-off",
     "link-down",
-    "isolate",
     "kill-apiserver",
     "hang-apiserver",
 )
+BY_SSH = (*SAFE, *DANGEROUS)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Blow:
 
 
 def blow(fault: str, target: Target) -> Blow:
-    """How to do it over SSH. KeyError for what only a lab can do, and for `drain`."""
+    """How to do it over SSH. KeyError for what only a lab can do."""
     return _MAKERS[fault](target)
 
 
@@ -99,22 +101,6 @@ def _block(target: Target) -> Blow:
     return _table(f"table inet {TABLE} {{\n{chains}}}\n")
 
 
-def _isolate(target: Target) -> Blow:
-    """Drop all that comes in or goes out through the interface: ARP, IPv4 and IPv6.
-
-    The link stays up and no route is lost: keepalived has to find out by itself.
-    """
-    chains = "".join(
-        f"  chain {hook} {{ type filter hook {hook} priority -300; {name} drop; }}\n"
-        for hook, name in (
-            ("input", f'iifname "{target.interface}"'),
-            ("output", f'oifname "{target.interface}"'),
-        )
-    )
-    tables = [f"table {family} {TABLE} {{\n{chains}}}\n" for family in ("inet", "arp")]
-    return _table("".join(tables))
-
-
 def _table(text: str) -> Blow:
     gone = "for f in inet arp; do nft delete table $f kubeha_drill 2>/dev/null; done; :"
     return Blow(({"run": ["nft", "-f", "-"], "input": text},), _sh(gone))
@@ -131,6 +117,13 @@ def _link_down(target: Target) -> Blow:
     )
     down = ["ip", "link", "set", "dev", target.interface, "down"]
     return Blow(({"run": list(_sh(keep))}, {"run": down}), _sh(back, target.interface))
+
+
+def _drain(_: Target) -> Blow:
+    """The plain way: the tracked file alone. Where the VIP is moved hitlessly, `striking` does it."""
+    write = 'echo "$1" >"$2"'
+    drained = list(_sh(write, str(DRAIN), DRAIN_FILE))
+    return Blow(({"run": drained},), _sh(write, "0", DRAIN_FILE))
 
 
 def _apiserver(signal: str) -> Blow:
@@ -151,8 +144,8 @@ _MAKERS: dict[str, Callable[[Target], Blow]] = {
     "stop-haproxy": lambda _: _stop(HAPROXY),
     "kill-haproxy": lambda _: _kill(HAPROXY, "all"),
     "hang-haproxy": lambda _: _hang(HAPROXY, "workers"),
+    "drain": _drain,
     "block-vrrp": _block,
-    "isolate": _isolate,
     "link-down": _link_down,
     # Crash and boot: the kernel's own way, without a last packet of any program.
     "power-off": lambda _: Blow(({"sysrq": "b"},), None),

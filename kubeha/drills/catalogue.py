@@ -32,7 +32,7 @@ class May(StrEnum):
     """Which new connections may fail; each is given ten seconds."""
 
     NONE = "none"
-    IN_FLIGHT = "those under way at the strike"
+    IN_FLIGHT = "those under way when the old holder, or a server, is lost"
     UNTIL_MOVED = "those begun before the next holder has the VIP"
     ANY = "any"
 
@@ -87,7 +87,7 @@ _ALL = (
     _holder("power-off", "the holder loses power", off_wire=True, reboots=True, after=6.0),
     _holder("link-down", "the holder's network cable is pulled", off_wire=True),
     _holder("freeze", "the holder is frozen, and thaws", off_wire=True, after=6.0),
-    _holder("isolate", "the holder is cut off from everybody", off_wire=True),
+    _holder("isolate", "the holder is cut off from its gateway and every peer, not from clients"),
     _holder("stop-keepalived", "keepalived is stopped on the holder"),
     _holder("kill-keepalived", "keepalived is killed on the holder, parent and child"),
     _holder("kill-keepalived-parent", "keepalived's main process is killed on the holder"),
@@ -111,11 +111,13 @@ _ALL = (
     _bystander("hang-apiserver", "an API server is stopped where it stands", watch=15.0),
     _bystander("host-vanishes", "the host of an API server loses power", watch=16.0, after=6.0,
                off_wire=True, reboots=True),
-    _bystander("readyz-fails", "an API server is not ready"),
-    _bystander("all-readyz-fail", "no API server is ready", Victim.ALL, may_fail=May.NONE,
+    _bystander("fail-readyz", "an API server is not ready"),
+    _bystander("fail-all-readyz", "no API server is ready", Victim.ALL, may_fail=May.NONE,
                streams_break=False, watch=8.0),
     _bystander("rogue-vrrp", "a stranger advertises our virtual router with priority 255",
                Victim.SEGMENT, may_fail=May.NONE, streams_break=False, watch=8.0),
+    _bystander("rogue-vrrp-unicast", "the same, sent to each node by unicast", Victim.SEGMENT,
+               may_fail=May.NONE, streams_break=False, watch=8.0),
     _bystander("idle-flood", "5,000 idle connections from one source", Victim.SEGMENT,
                may_fail=May.NONE, streams_break=False, watch=8.0),
     _bystander("disk-full", "the holder's disk is full", Victim.HOLDER, may_fail=May.NONE,

@@ -53,7 +53,7 @@ def trial(
 
 def not_begun(fault: Fault, number: int, node: str, at: float, reasons: Sequence[str]) -> Trial:
     """A trial that never came to its strike: unknown."""
-    seen = Recording(node, "", 0.0, 0.0, None, (), ())
+    seen = Recording(node, "", 0.0, 0.0, 0.0, None, (), ())
     return trial(fault, number, seen, Judged(Verdict.UNKNOWN, tuple(reasons)), at)
 
 

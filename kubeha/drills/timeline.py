@@ -92,20 +92,14 @@ def _without(held: Interval, absence: Absence) -> list[Interval]:
     return parts
 
 
-def moves(held: Sequence[Interval], since: float = 0.0) -> int:
-    """How often the VIP came to another node after `since`.
+def moves(held: Sequence[Interval]) -> int:
+    """How often the VIP came to another node.
 
     Where two have it, clients follow the one that took it last, for that one announced itself last.
     """
     edges = {each.begin for each in held} | {each.end for each in held if each.end is not None}
-    before = [each for each in held if each.begin < since and not (each.end or since) < since]
-    now = max(before, key=lambda each: each.begin).node if before else None
-    count = 0
-    for at in sorted(edge for edge in edges if edge > since):
-        after = _current(held, at)
-        count += after is not None and now is not None and after != now
-        now = after or now
-    return count
+    there = [node for at in sorted(edges) if (node := _current(held, at))]
+    return sum(before != after for before, after in pairwise(there))
 
 
 def _current(held: Sequence[Interval], at: float) -> str | None:
@@ -115,8 +109,12 @@ def _current(held: Sequence[Interval], at: float) -> str | None:
 
 
 def new_holder(held: Sequence[Interval], old: str) -> float | None:
-    """When another node took the VIP, in seconds after the strike."""
-    return min((each.begin for each in held if each.node != old and each.begin > 0), default=None)
+    """When another node took the VIP, in seconds after the strike.
+
+    Never before it: two nodes' clocks are known to some milliseconds only.
+    """
+    taken = (each.begin for each in held if each.node != old)
+    return max(0.0, first) if (first := min(taken, default=None)) is not None else None
 
 
 def two_holders(held: Sequence[Interval], begin: float, end: float) -> float:

@@ -25,6 +25,8 @@ from kubeha.history import Attempt
 
 # How long neighbours may take to believe a gratuitous ARP or a neighbour advertisement, in seconds.
 ANNOUNCED = 0.1
+# How well we know the clocks of the nodes and of the clients, in seconds.
+CLOCKS = 0.02
 
 
 class Verdict(StrEnum):
@@ -47,14 +49,16 @@ def merged(verdicts: Sequence[Verdict]) -> Verdict:
 class Recording:
     """Everything that was seen in one trial, times relative to the strike.
 
-    `node`: the victim ("" for all, or the segment). `holder`: who held the VIP before. `lost`: why
-    something could not be seen or done. `unhealthy`: what was wrong when the end was awaited.
+    `fell`: when the blow was complete. `node`: the victim ("" for all, or the segment). `holder`:
+    who held the VIP before. `lost`: why something could not be seen. `unhealthy`: what was wrong
+    when the end was awaited.
     """
 
     node: str
     holder: str
     begin: float
     end: float
+    fell: float
     healed: float | None
     attempts: Sequence[Attempt]
     changes: Sequence[Change]
@@ -95,7 +99,7 @@ def judge(seen: Recording, fault: Fault, worst: float | None) -> Judged:
         silence=silence(seen.attempts),
         requests=len(new),
         failed=sum(not each.ok for each in new),
-        connections=len({(each.source, each.kind, each.connection) for each in lived}),
+        connections=lives(lived),
         broken=sum(each.broken for each in lived),
         new_holder=new_holder(held, seen.holder),
         two_holders=two_holders(held, seen.begin, seen.end),
@@ -134,11 +138,33 @@ def _moves(fault: Fault, figures: Judged) -> Iterator[str]:
         yield f"the VIP {times}; expected: {fault.moves}"
 
 
+def lives(attempts: Sequence[Attempt]) -> int:
+    """How many long-lived connections there were: one that broke was opened again."""
+    last: dict[tuple[str, str, int], Attempt] = {}
+    count = 0
+    for each in sorted(attempts):
+        key = (each.source, each.kind, each.connection)
+        count += key not in last or last[key].broken
+        last[key] = each
+    return count
+
+
+def _let_go(seen: Recording, figures: Judged) -> float:
+    """When clients lost the old holder: it gave the VIP up, or another one was announced.
+
+    0 where nothing moved. What was under way then is lost with it.
+    """
+    if figures.new_holder is None:
+        return 0.0
+    ends = (each.end for each in figures.held if each.node == seen.holder and each.end is not None)
+    return min([figures.new_holder, *(end for end in ends if end >= 0.0)])
+
+
 def _failed(seen: Recording, fault: Fault, figures: Judged) -> Iterator[str]:
     """Requests that failed although they should not have."""
     since = {
         May.NONE: float("-inf"),
-        May.IN_FLIGHT: 0.0,
+        May.IN_FLIGHT: max(seen.fell, _let_go(seen, figures)) + CLOCKS,
         May.UNTIL_MOVED: (figures.new_holder or 0.0) + ANNOUNCED,
         May.ANY: float("inf"),
     }[fault.may_fail]

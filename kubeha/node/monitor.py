@@ -69,7 +69,7 @@ class Addresses:
     def __init__(self, vip: str) -> None:
         family = socket.AF_INET6 if ":" in vip else socket.AF_INET
         self._vip = socket.inet_pton(family, vip)
-        self._where = set()  # type: Set[int]
+        self._where = {}  # type: Dict[int, bool]
         self._up = {}  # type: Dict[int, bool]
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
@@ -84,7 +84,7 @@ class Addresses:
 
     @property
     def holding(self) -> bool:
-        return any(self._up.get(index, False) for index in self._where)
+        return any(there and self._up.get(index, False) for index, there in self._where.items())
 
     def wait(self, seconds: float) -> bool:
         """Take in what the kernel tells within `seconds`; False if that was nothing."""
@@ -122,7 +122,7 @@ class Addresses:
                 self._up[index] = usable and kind == _NEWLINK
             elif kind in (_NEWADDR, _DELADDR) and self._vip in _addresses(body):
                 index = struct.unpack_from("=I", body, 4)[0]
-                (self._where.add if kind == _NEWADDR else self._where.discard)(index)
+                self._where[index] = kind == _NEWADDR
         return done
 
 
