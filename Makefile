@@ -92,8 +92,9 @@ docs: setup ## bring the generated parts of the documentation up to date
 	$(BIN)/cog -r -I scripts docs/*.md
 
 .PHONY: bench
-bench: setup setup-system ## figures for the documentation
+bench: setup setup-system ## figures for the documentation (hours; may be stopped and continued)
 	$(BIN)/python bench/cli.py
+	$(BIN)/python -m bench.failover
 
 .PHONY: clean
 clean: ## remove what make made in this checkout (not a running lab)

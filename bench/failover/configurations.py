@@ -5,7 +5,7 @@ node to node. Nothing of them is tuned, and nothing is taken from them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -87,10 +87,10 @@ class HandMade:
         texts = [f"{path}\n{text}" for node in NODES for path, text in self.files(bench, node)]
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
-    def files(self, bench: Bench, node: str) -> list[tuple[str, str]]:
+    def files(self, bench: Bench, node: str, *, port: int = PORT) -> list[tuple[str, str]]:
         """Path and text of every file on a node."""
         top = FILES / self.name
-        values = self._values(bench, node)
+        values = {**self._values(bench, node), "port": str(port)}
         return [
             (f"/{path.relative_to(top)}", Template(path.read_text()).substitute(values))
             for path in sorted(top.rglob("*"))
@@ -102,7 +102,7 @@ class HandMade:
         peer1, peer2 = (addresses[name] for name in NODES if name != node)
         own = {"address": addresses[node], "peer1": peer1, "peer2": peer2}
         role = {"state": ROLES[node], "priority": str(self.priorities[node])}
-        return {**addresses, **own, **role, "vip": bench.vip, "port": str(PORT)}
+        return {**addresses, **own, **role, "vip": bench.vip}
 
     def deploy(self, bench: Bench) -> None:
         bench.on_each(NODES, self._prepare, bench)
@@ -117,8 +117,7 @@ class HandMade:
         node.execute(["systemctl", "disable", "--now", "nginx"], check=False)
         node.execute(["mkdir", "-p", "/etc/l4lb/conf", "/etc/l4lb/logs", "/etc/l4lb/sbin"])
         for path, text in self.files(bench, node.name):
-            node.execute(["tee", path], input=text)
-            node.execute(["chmod", "755" if text.startswith("#!") else "644", path])
+            write(node, path, text)
         if "nginx" in self.packages:
             node.execute(["cp", "/usr/sbin/nginx", "/etc/l4lb/sbin/l4lb"])
         node.execute(["systemctl", "daemon-reload"])
@@ -166,6 +165,12 @@ class Kubeha:
         return must("-f", str(file), *words)
 
 
+def write(machine: Machine, path: str, text: str) -> None:
+    """Put a file there; a script can be executed."""
+    machine.execute(["tee", path], input=text)
+    machine.execute(["chmod", "755" if text.startswith("#!") else "644", path])
+
+
 def can_move(configuration: Configuration) -> bool:
     """Whether there is a planned move to be measured: kubeha's is a verb of its own."""
     return isinstance(configuration, HandMade) or kubeha("handover", "--help").returncode == 0
@@ -207,7 +212,7 @@ CONFIGURATIONS: dict[str, Configuration] = {
 }
 
 
-def chosen(names: list[str]) -> list[Configuration]:
+def chosen(names: Sequence[str]) -> list[Configuration]:
     """The configurations of these names, or all; raises NotWell for an unknown name."""
     if unknown := set(names) - set(CONFIGURATIONS):
         raise NotWell(f"no configuration {', '.join(unknown)}: {', '.join(CONFIGURATIONS)}")

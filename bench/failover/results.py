@@ -45,11 +45,12 @@ def append(file: Path, row: Row) -> None:
 def cell(
     rows: Sequence[Row], configuration: str, event: str, digest: str | None = None
 ) -> list[Row]:
-    """The rows of a cell that count: of this digest, or of the configuration's last one."""
+    """The rows of a cell that count: undisturbed, of this digest or of the configuration's last."""
     own = [row for row in rows if row.get("configuration") == configuration]
     if digest is None:
         digest = own[-1]["digest"] if own else ""
-    return [row for row in own if row["event"] == event and row["digest"] == digest]
+    same = [row for row in own if row["event"] == event and row["digest"] == digest]
+    return [row for row in same if not row["disturbed"]]
 
 
 def typical(rows: Sequence[Row], key: str) -> tuple[float, float] | None:

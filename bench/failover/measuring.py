@@ -1,0 +1,158 @@
+"""Everything that is still missing in the file of results, in an order that is fair to all."""
+
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.failover import box, loaded, results, throughput, trial
+from bench.failover.configurations import CONFIGURATIONS, Configuration, can_move, chosen, clean
+from bench.failover.machines import Bench, NotWell, running, say
+from kubeha.errors import KubehaError
+
+EVENTS = (*trial.EVENTS, "throughput", "loaded")
+# Trials of one configuration in a row; then comes the next one, so that all see the same weather.
+BLOCK = 5
+# So often a trial may not come to be (something is not well) before the next one's turn.
+PATIENCE = 3
+ROUNDS = 5
+# Half an hour each.
+LOADED = ("kubeha-100ms", "kubeha-50ms")
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: so many trials of each cell, appended to a file."""
+
+    trials: int
+    only: Sequence[str]
+    events: Sequence[str]
+    file: Path
+    lab: str
+
+
+def measure(order: Order) -> None:
+    """All that is missing, in blocks, one configuration after the other and again."""
+    configurations = chosen(order.only)
+    with running(order.lab) as bench:
+        for wanted in (*range(BLOCK, order.trials, BLOCK), order.trials):
+            for configuration in configurations:
+                _block(bench, configuration, wanted, order)
+        if "throughput" in order.events:
+            _throughput(bench, order)
+        for configuration in configurations:
+            if "loaded" in order.events and configuration.name in LOADED:
+                _loaded(bench, configuration, order)
+
+
+def _block(bench: Bench, configuration: Configuration, wanted: int, order: Order) -> None:
+    """Deploy a configuration, if a trial of it is missing, and make the trials."""
+    digest = _digest(bench, configuration)
+    events = [event for event in order.events if event in trial.EVENTS]
+    if "move" in events and not can_move(configuration):
+        say(f"{configuration.title}: has no planned move yet")
+        events.remove("move")
+    if all(_missing(configuration, event, digest, wanted, order) <= 0 for event in events):
+        return
+    _deploy(bench, configuration)
+    for event in events:
+        failures = 0
+        while _missing(configuration, event, digest, wanted, order) > 0 and failures < PATIENCE:
+            failures += not _one(bench, configuration, event, digest, order)
+
+
+def _missing(
+    configuration: Configuration, event: str, digest: str, wanted: int, order: Order
+) -> int:
+    rows = results.read(order.file)
+    return wanted - len(results.cell(rows, configuration.name, event, digest))
+
+
+def _deploy(bench: Bench, configuration: Configuration) -> None:
+    say(f"{configuration.title}: deploying")
+    bench.switch_on()
+    clean(bench)
+    configuration.deploy(bench)
+
+
+def _one(bench: Bench, configuration: Configuration, event: str, digest: str, order: Order) -> bool:
+    """One trial, written down; False if it did not come to be."""
+    try:
+        row = trial.run(bench, configuration, event)
+    except (NotWell, KubehaError, subprocess.SubprocessError) as error:
+        say(f"{configuration.title}: {event}: no trial: {error}")
+        return False
+    _append(bench, configuration.name, event, digest, row, order)
+    say(
+        f"{configuration.title}: {event}: silence {row['silence']} s, {row['failed']} of"
+        f" {row['requests']} failed, {row['broken']} of {row['connections']} broken, new holder"
+        f" after {row['new_holder']} s, two holders {row['two_holders']} s, busy {row['busy']},"
+        f" usual {row['usual']} s{', does not count' if row['disturbed'] else ''}"
+    )
+    return not row["disturbed"]
+
+
+def _append(
+    bench: Bench, name: str, event: str, digest: str, figures: dict[str, Any], order: Order
+) -> None:
+    what = {"version": 1, "configuration": name, "event": event, "digest": digest}
+    where = {"box": box.description(), "versions": box.versions(bench, "m1"), "kubeha": revision()}
+    results.append(order.file, {**what, **where, **figures})
+
+
+def _throughput(bench: Bench, order: Order) -> None:
+    """Rounds of all ways and modes in turns."""
+    configuration = CONFIGURATIONS["kubeha-100ms"]
+    settings = [throughput.REQUESTS, throughput.CONCURRENCY, throughput.PATH]
+    digest = _hash([configuration.digest(bench), settings])
+    made = [
+        row
+        for row in results.read(order.file)
+        if (row["event"], row["digest"]) == ("throughput", digest)
+    ]
+    ways = [(way, mode) for mode in throughput.MODES for way in throughput.WAYS]
+    missing = ROUNDS * len(ways) - len(made)
+    if missing <= 0:
+        return
+    _deploy(bench, configuration)
+    holder = bench.wait_until_settled(configuration.settle)
+    throughput.deploy(bench, holder)
+    bench.wait_until_ready()
+    for way, mode in (ways * ROUNDS)[-missing:]:
+        box.wait_until_calm()
+        row = throughput.measure(bench, holder, way, mode) | {"at": time.time()}
+        say(f"throughput: {way}, {mode}: {row['rate']:.0f} requests/s, 99 % {row['p99']:.1f} ms")
+        _append(bench, "throughput", "throughput", digest, row, order)
+
+
+def _loaded(bench: Bench, configuration: Configuration, order: Order) -> None:
+    digest = _digest(bench, configuration)
+    if _missing(configuration, "loaded", digest, 1, order) <= 0:
+        return
+    _deploy(bench, configuration)
+    say(f"{configuration.title}: every processor loaded for {loaded.MINUTES:g} minutes")
+    row = loaded.run(bench, configuration)
+    say(f"{configuration.title}: {row['moves']} moves, busy {row['busy']}")
+    _append(bench, configuration.name, "loaded", digest, row, order)
+
+
+def _digest(bench: Bench, configuration: Configuration) -> str:
+    """Of what is deployed, and of how it is measured."""
+    how = [trial.RATE, trial.CONNECTIONS, trial.INTERVAL, trial.PATIENCE, trial.AFTER, trial.BEFORE]
+    return _hash([configuration.digest(bench), how])
+
+
+def _hash(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def revision() -> str:
+    """This checkout's commit."""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or "without git"

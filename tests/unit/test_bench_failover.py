@@ -1,0 +1,166 @@
+"""The comparison in bench/failover: notices of addresses, ab's output, the file of rows."""
+
+from datetime import datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.failover import picture, report, results, throughput, trial
+from bench.failover.configurations import CONFIGURATIONS, FILES, HandMade
+from bench.failover.machines import NotWell
+from bench.failover.watching import Notice, holders, longest, moves, new_holder_after, parse
+from kubeha.history import Attempt, history
+
+VIP = "198.51.100.10"
+TITLES = {name: each.title for name, each in CONFIGURATIONS.items()}
+# Of iproute2 6.1, `ip -o -ts monitor address`.
+NOTICES = """\
+[2026-11-23T15:23:10.500000] 2: eth0    inet 198.51.100.10/32 scope global eth0\\       valid_lft \
+forever preferred_lft forever
+[2026-11-23T15:23:10.600000] 1: lo    inet 198.51.100.10/32 scope global lo\\       valid_lft
+[2026-11-23T15:23:10.700000] 2: eth0    inet 198.51.100.101/24 scope global eth0\\       valid_lft
+[2026-11-23T15:23:11.250000] Deleted 2: eth0    inet 198.51.100.10/32 scope global eth0\\
+"""
+# Of ab 2.3, shortened.
+AB = """\
+Complete requests:      1500
+Failed requests:        0
+Keep-Alive requests:    1500
+Requests per second:    412.17 [#/sec] (mean)
+"""
+PERCENTILES = "Percentage served,Time in ms\n0,1.1\n50,17.250\n99,40.5\n100,77\n"
+
+
+def row(configuration="kubeha-100ms", event="crash", **more):
+    return {
+        "configuration": configuration, "event": event, "digest": "d", "disturbed": False,
+        "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4, "connections": 198,
+        "broken": 198, "new_holder": 0.25, "two_holders": 0.0, "at": 0, "box": "a box",
+        "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
+    }  # fmt: skip
+
+
+def test_notices_of_the_vip_on_eth0_alone():
+    first = datetime(2026, 11, 23, 15, 23, 10, 500000).timestamp()
+    assert parse(NOTICES.splitlines(), "m1", VIP) == [
+        Notice(first, "m1", True), Notice(first + 0.75, "m1", False)
+    ]  # fmt: skip
+
+
+def test_a_machine_that_died_holds_nothing_any_more():
+    timeline = holders([Notice(3.0, "m2", True)], "m1", {"m1": 1.0})
+    assert [names for _, names in timeline] == [{"m1"}, set(), {"m2"}]
+    assert new_holder_after(timeline, 1.0, "m1") == 2.0
+    assert longest(timeline, 9.0, lambda count: count == 0) == 2.0
+    assert longest(timeline, 9.0, lambda count: count > 1) == 0.0
+    assert moves(timeline) == 1
+
+
+def test_two_holders_and_a_third():
+    notices = [
+        Notice(1.0, "m2", True), Notice(1.5, "m3", True), Notice(2.0, "m1", False),
+        Notice(2.25, "m3", False),
+    ]  # fmt: skip
+    timeline = holders(notices, "m1", {})
+    assert longest(timeline, 9.0, lambda count: count > 1) == 1.25
+    assert moves(timeline) == 2
+
+
+def test_nobody_ever_takes_it():
+    timeline = holders([], "m1", {"m1": 1.0})
+    assert new_holder_after(timeline, 1.0, "m1") is None
+    assert longest(timeline, 9.0, lambda count: count == 0) == 8.0
+
+
+def attempts(source, *ends, outcome="ok"):
+    return [Attempt(end - 0.1, end, "version", outcome, source=source) for end in ends]
+
+
+def test_silence_of_all_and_of_the_client_worst_hit():
+    seen = trial.Seen("m1", struck=10.0, end=20.0)
+    lost = attempts("c2", *(10.5 + n for n in range(9)), outcome="timeout")
+    well = attempts("c1", *(n / 2 for n in range(2, 21)), 13.0, *(14 + n for n in range(6)))
+    seen.history = history([*well, *attempts("c2", 9.0, 9.9), *lost])
+    figures = trial.measured(seen, died=True)
+    assert (figures["silence"], figures["failed"], figures["last_failure"]) == (3.0, 9, 8.5)
+    assert figures["silence_of_one"] == pytest.approx(18.4 - 9.9)
+    assert figures["new_holder"] is None
+
+
+def test_what_hangs_at_the_end_is_no_silence_of_the_others():
+    seen = trial.Seen("m1", struck=10.0, end=20.0)
+    hanging = [Attempt(19.0, 29.0, "version", "timeout", source="c2")]
+    seen.history = history([*attempts("c1", *(n / 2 for n in range(2, 41))), *hanging])
+    assert trial.measured(seen, died=True)["silence"] == 0.5
+
+
+def test_a_busy_box_is_told_by_what_was_before():
+    seen = trial.Seen("m1", struck=10.0, end=20.0)
+    slow = [Attempt(8.0 + n / 10, 8.5 + n / 10, "version", "ok") for n in range(10)]
+    quick = [Attempt(8.0 + n / 10, 8.01 + n / 10, "version", "ok") for n in range(10)]
+    seen.history = history(slow)
+    assert trial.measured(seen, died=True)["disturbed"] is True
+    seen.history = history(quick)
+    assert trial.measured(seen, died=True)["disturbed"] is False
+
+
+def test_rows_of_other_files_or_of_a_busy_box_do_not_count():
+    rows = [row(digest="old", silence=9), row(), row(disturbed=True), row(event="move"), row()]
+    assert len(results.cell(rows, "kubeha-100ms", "crash")) == 2
+    assert len(results.cell(rows, "kubeha-100ms", "crash", "old")) == 1
+    assert results.cell(rows, "article", "crash") == []
+
+
+def test_half_a_line_costs_nothing_but_itself(tmp_path: Path):
+    file = tmp_path / "new/results.jsonl"
+    results.append(file, {"a": 1})
+    with file.open("a") as out:
+        out.write('{"a": 2')
+    results.append(file, {"a": 3})
+    assert results.read(file) == [{"a": 1}, {"a": 3}]
+    assert results.read(tmp_path / "none") == []
+
+
+def test_table_of_medians_and_maxima():
+    rows = [row(silence=value, failed=n) for n, value in enumerate((0.2, 0.5, 0.3))]
+    lines = results.table(rows, "crash", TITLES).splitlines()
+    assert len(lines) == 3
+    assert lines[2].startswith(
+        "| kubeha, 100 ms | 3 | 0.30 s (0.50 s) | 0.40 s (0.40 s) | 3 of 300 (2) | 594 of 594 |"
+    )
+    assert "never" in results.table([row(new_holder=None)], "crash", TITLES)
+
+
+def test_goals_are_judged_by_the_rows_alone():
+    rows = [row(silence=0.3)] * 49 + [row(silence=0.7)]
+    told = report.goals(rows)
+    assert "median silence | at most 0.35 s | 0.3 s | 50 of 50 | reached |" in told
+    assert "longest silence | at most 0.6 s | 0.7 s | 50 of 50 | **missed** |" in told
+    assert "crash, 50 ms: median silence | at most 0.25 s | | 0 of 50 | not measured |" in told
+
+
+def test_section_leaves_out_what_was_not_measured():
+    told = report.section([row(), row(disturbed=True)], TITLES, "Setting.")
+    assert "### Crash of the holder" in told and "### Planned move" not in told
+    assert "1 do not count" in told
+    assert report.section([], TITLES, "Setting.")
+
+
+def test_picture_is_well_formed_and_shows_every_trial():
+    drawn = picture.draw([row(), row(silence=None), row("article")], "crash", TITLES, "A <title>")
+    tree = ElementTree.fromstring(drawn)
+    assert len(tree.findall("{http://www.w3.org/2000/svg}circle")) == 3
+
+
+def test_figures_of_ab():
+    assert throughput.parse(AB, PERCENTILES) == throughput.Figures(412.17, 17.25, 40.5)
+    with pytest.raises(NotWell, match="Failed requests"):
+        throughput.parse(AB.replace("Failed requests:        0", "Failed requests: 3"), PERCENTILES)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, each in CONFIGURATIONS.items() if isinstance(each, HandMade)]
+)
+def test_every_hand_made_configuration_has_its_files(name):
+    assert (FILES / name / "etc/keepalived/keepalived.conf").exists()
