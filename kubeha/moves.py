@@ -6,8 +6,8 @@ loopback interface until those flows have ended (node/handover.py does it, docs/
 tells why it works). Not only the successor: it may die in the middle, and the next one takes over.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,7 @@ from kubeha import keepalived, paths
 from kubeha.errors import ExitCode, KubehaError, UsageError
 from kubeha.facts import NodeFacts, Observed, Unreachable
 from kubeha.model import Cluster, IPAddress, Node
+from kubeha.units import format_duration
 
 HAPROXY, KEEPALIVED = "haproxy.service", "keepalived.service"
 DEFAULT_DEADLINE = 600.0
@@ -92,6 +93,9 @@ class MoveResult:
     left: int | None = None
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+
+    def lasting(self, seconds: float) -> "MoveResult":
+        return replace(self, seconds=seconds)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -260,3 +264,52 @@ def part(vip: IPAddress, seen: Observed | None, node: Node) -> Part | str:
         if one.interface == interface and one.address.ip != vip and vip in one.address.network:
             return Part(node.name, str(one.address.ip), one.interface)
     return f"it has no address in the network of the VIP {vip}"
+
+
+def formers(
+    states: Iterable[Mapping[str, Any]], move: Move, identifier: str, deadline: float
+) -> dict[str, dict[str, Any]]:
+    """Whose connections live on after this move: {name: {id, address, seconds}}.
+
+    Besides the holder of now, those of earlier moves that any node still knows of (`states`: what
+    `handover status` answers): a node that was away meanwhile has to learn of them.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for state in states:
+        for name, one in state.get("formers", {}).items():
+            known = {key: one[key] for key in ("id", "address", "seconds")}
+            if name not in found or known["seconds"] > found[name]["seconds"]:
+                found[name] = known
+    address = move.part(move.former).address if move.former not in move.unprepared else ""
+    found[move.former] = {"id": identifier, "address": address, "seconds": deadline}
+    return found
+
+
+def progress(count: int | None, seconds: float) -> str:
+    """One line on the connections that are left, and for how long they may stay."""
+    rest = format_duration(float(round(seconds)))
+    if count is None:
+        return f"cannot count its connections, deadline in {rest}"
+    return f"{count} connection{'' if count == 1 else 's'} left, deadline in {rest}"
+
+
+def told(cluster: Cluster, result: MoveResult, drained: str | None = None) -> str:
+    """The result in words; `drained`: the node that was to be drained."""
+    vip = cluster.endpoint.vip
+    lines = []
+    if drained:
+        lines.append(f"{drained} is drained: it takes the VIP only if no other node can.")
+    if result.former is None:
+        return "\n".join([*lines, f"{vip} is held by {result.holder}; nothing had to move."])
+    lines.append(f"{vip} moved from {result.former} to {result.holder}.")
+    if result.plain:
+        lines.append(f"Its established connections were not kept: {result.plain}.")
+    elif result.closed is not None:
+        ended = "" if result.carried is None else f"{result.carried} established connections: "
+        rest = f"{result.closed} closed at the deadline" if result.closed else "all have ended"
+        lines.append(f"{ended}{rest}." if ended else f"{rest.capitalize()}.")
+    elif result.left is not None:
+        lines.append(f"{result.left} established connections live on through {result.former}.")
+    else:
+        lines.append("What became of its established connections is not known.")
+    return "\n".join(lines)

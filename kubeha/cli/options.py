@@ -13,6 +13,16 @@ Output = typer.Option("text", "-o", "--output", metavar="text|json", help="How t
 AskBecomePass = typer.Option(
     False, "-K", "--ask-become-pass", help="Ask for the password that sudo wants on the nodes."
 )
+Deadline = typer.Option(
+    "10m",
+    "--deadline",
+    metavar="DURATION",
+    help="How long established connections may live on through the former holder of the VIP; what"
+    " is left then is closed.",
+)
+NoWait = typer.Option(
+    False, "--no-wait", help="Return as soon as the VIP has moved; the nodes do the rest."
+)
 Ignore = typer.Option(
     [],
     "--ignore",
