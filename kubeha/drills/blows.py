@@ -120,7 +120,7 @@ def _link_down(target: Target) -> Blow:
 
 
 def _drain(_: Target) -> Blow:
-    """The plain way: the tracked file alone. Where the VIP is moved hitlessly, `striking` does it."""
+    """The plain way, by the tracked file alone: breaks connections."""
     write = 'echo "$1" >"$2"'
     drained = list(_sh(write, str(DRAIN), DRAIN_FILE))
     return Blow(({"run": drained},), _sh(write, "0", DRAIN_FILE))

@@ -87,7 +87,6 @@ def _events(seen: Recording, judged: Judged) -> Iterable[dict[str, Any]]:
     for each in intervals(seen.changes, "haproxy"):
         if each.begin > 0:
             events.append((each.begin, each.node, words[each.value]))
-    events += [(each.begin, each.node, "cannot be reached") for each in seen.absences]
     ordered = sorted(events, key=lambda event: event[0])
     return [{"at": _rounded(at), "node": node, "what": what} for at, node, what in ordered]
 
