@@ -42,7 +42,8 @@ def main() -> int:
     try:
         if not options.table:
             events = options.event or EVENTS
-            measure(Order(options.trials, options.only, events, options.file, options.name))
+            calm = not options.busy
+            measure(Order(options.trials, options.only, events, options.file, options.name, calm))
     except KeyboardInterrupt:
         say("interrupted; the same command continues")
         return 130
@@ -62,6 +63,7 @@ def arguments() -> argparse.Namespace:
     add("--event", action="append", default=[], choices=EVENTS, help="without it: all")
     add("--file", type=Path, default=FILE, help="the results; continued if there are any")
     add("--name", default="bench", help="the lab's name")
+    add("--busy", action="store_true", help="do not wait until the box is calm: to try things")
     add("--table", action="store_true", help="measure nothing, only show the tables")
     add("--write", action="store_true", help="put tables and pictures into the documentation")
     return parser.parse_args()

@@ -56,7 +56,6 @@ def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any
     """
     bench.switch_on()
     bench.wait_until_ready()
-    box.wait_until_calm()
     seen = Seen(bench.wait_until_settled(configuration.settle))
     crash = event == "crash"
     strike, repair = (_crash, _boot) if crash else (_move(configuration), _return(configuration))
