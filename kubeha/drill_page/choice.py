@@ -1,0 +1,51 @@
+"""Which trials of a fault are shown in full, and how far their axis goes."""
+
+from kubeha.drill_page.reading import PASS, Fault, Trial
+from kubeha.drill_page.scale import TimeScale, time_scale
+from kubeha.drill_page.silence import silence
+from kubeha.drill_page.timeline import overlaps
+
+MOST_SHOWN = 4
+
+
+def chosen(fault: Fault) -> list[tuple[Trial, str]]:
+    """The longest silence first, then some that did not pass, then the median; and why."""
+    if not fault.trials:
+        return []
+    by_silence = sorted(fault.trials, key=_badness)
+    reasons: dict[int, list[str]] = {}
+    picked: dict[int, Trial] = {}
+
+    def pick(trial: Trial, why: str) -> None:
+        picked.setdefault(id(trial), trial)
+        reasons.setdefault(id(trial), []).append(why)
+
+    pick(by_silence[-1], "the only one" if len(by_silence) == 1 else "the longest silence")
+    for trial in reversed(by_silence):
+        if trial.verdict != PASS and id(trial) not in picked and len(picked) < MOST_SHOWN - 1:
+            pick(trial, "did not pass")
+    if len(by_silence) > 2:
+        pick(by_silence[(len(by_silence) - 1) // 2], "the median")
+    return [(trial, ", ".join(reasons[key])) for key, trial in picked.items()]
+
+
+def _badness(trial: Trial) -> tuple[float, int, int, int]:
+    return (trial.silence or 0.0, trial.failed, trial.broken, -trial.number)
+
+
+def scale_of(fault: Fault) -> TimeScale:
+    """One axis for all trials of a fault, so that they can be compared."""
+    begin = min(trial.begin for trial in fault.trials)
+    end = max(trial.end for trial in fault.trials)
+    matters = max(_matters(trial) for trial in fault.trials)
+    return time_scale(begin, end, min(matters, end))
+
+
+def _matters(trial: Trial) -> float:
+    """Seconds after the strike until the last of: silence, new holder, two holders."""
+    ends = [0.4, trial.new_holder or 0.0]
+    if found := silence(trial):
+        ends.append(found[1])
+    if trial.two_holders > 0:
+        ends += [end for _, end in overlaps(trial.holders)]
+    return max(ends)
