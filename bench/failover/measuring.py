@@ -97,6 +97,7 @@ def _one(bench: Bench, configuration: Configuration, event: str, digest: str, or
         f" {row['requests']} failed, {row['broken']} of {row['connections']} broken, new holder"
         f" after {row['new_holder']} s, two holders {row['two_holders']} s, busy {row['busy']},"
         f" usual {row['usual']} s{', does not count' if row['disturbed'] else ''}"
+        f"{', in error: ' + row['error'] if row['error'] else ''}"
     )
     return not row["disturbed"]
 

@@ -87,8 +87,14 @@ def broken(rows: Sequence[Row]) -> str:
     return f"{lost} of {all_of_them}"
 
 
+def trials(rows: Sequence[Row]) -> str:
+    """How many there were, and how many of the moves ended in an error."""
+    errors = sum(bool(row["error"]) for row in rows)
+    return f"{len(rows)} ({errors} in error)" if errors else str(len(rows))
+
+
 COLUMNS: tuple[tuple[str, Callable[[Sequence[Row]], str]], ...] = (
-    ("trials", lambda rows: str(len(rows))),
+    ("trials", trials),
     ("silence for new connections", lambda rows: pair(rows, "silence")),
     ("for the client worst hit", lambda rows: pair(rows, "silence_of_one")),
     ("new connections failed (most in a trial)", failures),

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.failover import box
 from bench.failover.configurations import Configuration
-from bench.failover.machines import CLIENTS, NODES, Bench, must, wait_for
+from bench.failover.machines import CLIENTS, NODES, Bench, NotWell, must, wait_for
 from bench.failover.watching import Notice, holders, longest, moves, new_holder_after, watching
 from kubeha.history import Attempt, History, silences
 from kubeha.lab import faults
@@ -62,9 +62,18 @@ def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any
     with ThreadPoolExecutor(1) as pool:
         with _observed(bench, seen, AFTER[event]):
             done: Future[float | None] = pool.submit(strike, bench, seen)
-        seen.struck = done.result() or seen.struck
+        error = _outcome(done, seen)
     repair(bench, seen)
-    return measured(seen, died=crash)
+    return {**measured(seen, died=crash), "error": error}
+
+
+def _outcome(done: Future[float | None], seen: Seen) -> str | None:
+    """Wait for the end of what was done; why it failed, if it did. That counts like any trial."""
+    try:
+        seen.struck = done.result() or seen.struck
+    except NotWell as error:
+        return str(error)
+    return None
 
 
 @contextmanager

@@ -35,7 +35,7 @@ PERCENTILES = "Percentage served,Time in ms\n0,1.1\n50,17.250\n99,40.5\n100,77\n
 def row(configuration="kubeha-100ms", event="crash", **more):
     return {
         "configuration": configuration, "event": event, "digest": "d", "disturbed": False,
-        "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4, "connections": 198,
+        "error": None, "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4, "connections": 198,
         "broken": 198, "new_holder": 0.25, "two_holders": 0.0, "at": 0, "box": "a box",
         "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
     }  # fmt: skip
@@ -130,6 +130,7 @@ def test_table_of_medians_and_maxima():
         "| kubeha, 100 ms | 3 | 0.30 s (0.50 s) | 0.40 s (0.40 s) | 3 of 300 (2) | 594 of 594 |"
     )
     assert "never" in results.table([row(new_holder=None)], "crash", TITLES)
+    assert "2 (1 in error)" in results.table([row(), row(error="why")], "crash", TITLES)
 
 
 def test_goals_are_judged_by_the_rows_alone():
