@@ -148,14 +148,14 @@ def fault(
     link-down               pull the network cable
     partition               cut the machines named off from all others
     kill-haproxy            SIGKILL HAProxy, once
+    stop-haproxy            stop HAProxy as an administrator would
+    hang-haproxy            stop HAProxy's workers: connections are accepted, never answered
     kill-keepalived         SIGKILL keepalived, once
     kill-keepalived-parent  SIGKILL keepalived's main process, once
     kill-keepalived-child   SIGKILL the child of keepalived that speaks VRRP, once
     stop-keepalived         stop keepalived as an administrator would
     hang-keepalived         stop keepalived's processes where they stand: the VIP stays
-    stop-haproxy            stop HAProxy as an administrator would
     kill-apiserver          SIGKILL kube-apiserver, once
-    hang-haproxy            stop HAProxy's workers: connections are accepted, never answered
     hang-apiserver          stop kube-apiserver where it stands
     fail-readyz             the API server's etcd stalls: it answers 500 on /readyz, and runs on
     loss                    lose some of the packets that are sent to a machine

@@ -1,8 +1,18 @@
-"""Faults of services: killed once, or stopped where they stand."""
+"""Faults of services: killed once, stopped, or halted where they stand.
 
-from collections.abc import Callable
+Signals are sent from this box, to the processes as it sees them: they strike at once, however busy
+the machine is, and when they strike is known.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from kubeha.errors import LabError
+from kubeha.lab import cgroup
 from kubeha.lab.faults.kind import MachineFault
 from kubeha.lab.faults.settings import Settings
 from kubeha.lab.lab import Lab
@@ -13,28 +23,63 @@ KEEPALIVED = "keepalived.service"
 APISERVER = "kube-apiserver.service"
 ETCD = "etcd.service"
 
-Act = Callable[[Lab, Machine], None]
+# Which of a unit's processes: the main one is first.
+Choice = Callable[[list[int]], list[int]]
+Heal = Callable[[Lab, Machine], None]
+Inject = Callable[[Lab, Machine, Settings], float]
 
 
-def _once(act: Act) -> Callable[[Lab, Machine, Settings], None]:
-    """As an injection without settings."""
-
-    def inject(lab: Lab, machine: Machine, _: Settings) -> None:
-        act(lab, machine)
-
-    return inject
+def _all(pids: list[int]) -> list[int]:
+    return pids
 
 
-def _kill(unit: str) -> Act:
-    def kill(_: Lab, machine: Machine) -> None:
-        _main_pid(machine, unit)
-        # Not by systemctl kill: systemd 257 would kill the unit's ExecStopPost as well.
-        machine.execute(["kill", "-KILL", *map(str, _unit_pids(machine, unit))])
-
-    return kill
+def _main(pids: list[int]) -> list[int]:
+    return pids[:1]
 
 
-def _start(unit: str) -> Act:
+def _workers(pids: list[int]) -> list[int]:
+    """Those which do the work, and not their master, which systemd talks to."""
+    return pids[1:]
+
+
+def _signal(unit: str, number: signal.Signals, choice: Choice = _all) -> Inject:
+    def send(_: Lab, machine: Machine, __: Settings) -> float:
+        pids = choice(_running(machine, unit))
+        if not pids:
+            raise LabError(f"{unit} has a master and no worker", node=machine.name)
+        struck = time.time()
+        _send(pids, number)
+        return struck
+
+    return send
+
+
+def _kill(unit: str, choice: Choice = _all) -> Inject:
+    # Not by systemctl kill: systemd 257 would kill the unit's ExecStopPost as well.
+    return _signal(unit, signal.SIGKILL, choice)
+
+
+def _go_on(unit: str, choice: Choice = _all) -> Heal:
+    """A process that is gone by now needs nothing."""
+
+    def go_on(_: Lab, machine: Machine) -> None:
+        if machine.leader() is not None:
+            _send(choice(_pids(machine, unit)), signal.SIGCONT)
+
+    return go_on
+
+
+def _stop(unit: str) -> Inject:
+    def stop(_: Lab, machine: Machine, __: Settings) -> float:
+        _running(machine, unit)
+        struck = time.time()
+        machine.execute(["systemctl", "stop", unit])
+        return struck
+
+    return stop
+
+
+def _start(unit: str) -> Heal:
     def start(_: Lab, machine: Machine) -> None:
         if machine.leader() is None:
             return
@@ -44,118 +89,90 @@ def _start(unit: str) -> Act:
     return start
 
 
-def _signal_workers(signal: str) -> Act:
-    """A signal to HAProxy's workers and not to their master, which systemd talks to."""
-
-    def send(_: Lab, machine: Machine) -> None:
-        main = _main_pid(machine, HAPROXY)
-        workers = [pid for pid in _unit_pids(machine, HAPROXY) if pid != main]
-        if not workers:
-            raise LabError(f"{HAPROXY} has a master and no worker", node=machine.name)
-        machine.execute(["kill", f"-{signal}", *map(str, workers)])
-
-    return send
-
-
-def _kill_parent(_: Lab, machine: Machine) -> None:
-    machine.execute(["kill", "-KILL", str(_main_pid(machine, KEEPALIVED))])
-
-
-def _kill_children(_: Lab, machine: Machine) -> None:
-    machine.execute(
-        ["pkill", "-KILL", "-P", str(_main_pid(machine, KEEPALIVED)), "-x", "keepalived"]
-    )
-
-
-def _stop(unit: str) -> Act:
-    def stop(_: Lab, machine: Machine) -> None:
-        _main_pid(machine, unit)
-        machine.execute(["systemctl", "stop", unit])
-
-    return stop
-
-
-def _signal_all(unit: str, signal: str) -> Act:
-    def send(_: Lab, machine: Machine) -> None:
-        _main_pid(machine, unit)
-        machine.execute(["systemctl", "kill", f"--signal={signal}", unit])
-
-    return send
-
-
-def _if_running(unit: str, act: Act) -> Act:
-    """Healing a hung process that is gone by now needs nothing."""
-
-    def guarded(lab: Lab, machine: Machine) -> None:
-        if machine.leader() is not None and _unit_pids(machine, unit):
-            act(lab, machine)
-
-    return guarded
-
-
-def _main_pid(machine: Machine, unit: str) -> int:
-    """The unit's main process, inside; raises LabError when it is not running."""
-    shown = machine.execute(["systemctl", "show", "--property=MainPID", "--value", unit])
-    pid = int(shown.stdout.strip() or 0)
-    if not pid:
+def _running(machine: Machine, unit: str) -> list[int]:
+    """The unit's processes on this box; raises LabError when there is none."""
+    if not (pids := _pids(machine, unit)):
         raise LabError(
             f"{unit} does not run",
             hint=f"kubeha lab exec {machine.name} -- systemctl status {unit}",
             node=machine.name,
         )
-    return pid
+    return pids
 
 
-def _unit_pids(machine: Machine, unit: str) -> list[int]:
-    """Every process of the unit, as numbered inside."""
-    group = machine.execute(["systemctl", "show", "--property=ControlGroup", "--value", unit])
-    if not (path := group.stdout.strip()):
+def _pids(machine: Machine, unit: str) -> list[int]:
+    """The unit's processes as this box numbers them, its main one first; none if it is off."""
+    show = ["systemctl", "show", "--property=MainPID,ControlGroup", unit]
+    lines = machine.execute(show).stdout.splitlines()
+    shown = dict(line.split("=", 1) for line in lines)
+    if shown["MainPID"] == "0":
         return []
-    listed = machine.execute(["cat", f"/sys/fs/cgroup{path}/cgroup.procs"], check=False)
-    return [int(word) for word in listed.stdout.split()]
+    pids = cgroup.pids(_groups_of(machine) / shown["ControlGroup"].lstrip("/"))
+    return sorted(pids, key=lambda pid: _number_inside(pid) != shown["MainPID"])
+
+
+def _groups_of(machine: Machine) -> Path:
+    """Where the top of the machine's own tree of control groups is on this box."""
+    lines = Path(f"/proc/{machine.require_on()}/cgroup").read_text().splitlines()
+    own = next(line.removeprefix("0::/") for line in lines if line.startswith("0::"))
+    return cgroup.mount_point() / own.removesuffix("/init.scope")
+
+
+def _number_inside(pid: int) -> str:
+    """What a process is called inside its machine (proc(5), NSpid); '' when it is gone."""
+    with suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(line.split()[-1] for line in lines if line.startswith("NSpid:"))
+    return ""
+
+
+def _send(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 FAULTS = {
-    "kill-haproxy": MachineFault("SIGKILL HAProxy, once", _once(_kill(HAPROXY)), _start(HAPROXY)),
-    "kill-keepalived": MachineFault(
-        "SIGKILL keepalived, once", _once(_kill(KEEPALIVED)), _start(KEEPALIVED)
-    ),
-    "kill-keepalived-parent": MachineFault(
-        "SIGKILL keepalived's main process, once", _once(_kill_parent), _start(KEEPALIVED)
-    ),
-    "kill-keepalived-child": MachineFault(
-        "SIGKILL the child of keepalived that speaks VRRP, once",
-        _once(_kill_children),
-        _start(KEEPALIVED),
-    ),
-    "stop-keepalived": MachineFault(
-        "stop keepalived as an administrator would", _once(_stop(KEEPALIVED)), _start(KEEPALIVED)
-    ),
-    "hang-keepalived": MachineFault(
-        "stop keepalived's processes where they stand: the VIP stays",
-        _once(_signal_all(KEEPALIVED, "SIGSTOP")),
-        _if_running(KEEPALIVED, _signal_all(KEEPALIVED, "SIGCONT")),
-    ),
+    "kill-haproxy": MachineFault("SIGKILL HAProxy, once", _kill(HAPROXY), _start(HAPROXY)),
     "stop-haproxy": MachineFault(
-        "stop HAProxy as an administrator would", _once(_stop(HAPROXY)), _start(HAPROXY)
-    ),
-    "kill-apiserver": MachineFault(
-        "SIGKILL kube-apiserver, once", _once(_kill(APISERVER)), _start(APISERVER)
+        "stop HAProxy as an administrator would", _stop(HAPROXY), _start(HAPROXY)
     ),
     "hang-haproxy": MachineFault(
         "stop HAProxy's workers: connections are accepted, never answered",
-        _once(_signal_workers("STOP")),
-        _if_running(HAPROXY, _signal_workers("CONT")),
+        _signal(HAPROXY, signal.SIGSTOP, _workers),
+        _go_on(HAPROXY, _workers),
+    ),
+    "kill-keepalived": MachineFault(
+        "SIGKILL keepalived, once", _kill(KEEPALIVED), _start(KEEPALIVED)
+    ),
+    "kill-keepalived-parent": MachineFault(
+        "SIGKILL keepalived's main process, once", _kill(KEEPALIVED, _main), _start(KEEPALIVED)
+    ),
+    "kill-keepalived-child": MachineFault(
+        "SIGKILL the child of keepalived that speaks VRRP, once",
+        _kill(KEEPALIVED, _workers),
+        _start(KEEPALIVED),
+    ),
+    "stop-keepalived": MachineFault(
+        "stop keepalived as an administrator would", _stop(KEEPALIVED), _start(KEEPALIVED)
+    ),
+    "hang-keepalived": MachineFault(
+        "stop keepalived's processes where they stand: the VIP stays",
+        _signal(KEEPALIVED, signal.SIGSTOP),
+        _go_on(KEEPALIVED),
+    ),
+    "kill-apiserver": MachineFault(
+        "SIGKILL kube-apiserver, once", _kill(APISERVER), _start(APISERVER)
     ),
     "hang-apiserver": MachineFault(
         "stop kube-apiserver where it stands",
-        _once(_signal_all(APISERVER, "SIGSTOP")),
-        _if_running(APISERVER, _signal_all(APISERVER, "SIGCONT")),
+        _signal(APISERVER, signal.SIGSTOP),
+        _go_on(APISERVER),
     ),
     # Each API server asks the etcd of its own machine alone, waits for 2 s, and says 500.
     "fail-readyz": MachineFault(
         "the API server's etcd stalls: it answers 500 on /readyz, and runs on",
-        _once(_signal_all(ETCD, "SIGSTOP")),
-        _if_running(ETCD, _signal_all(ETCD, "SIGCONT")),
+        _signal(ETCD, signal.SIGSTOP),
+        _go_on(ETCD),
     ),
 }
