@@ -35,9 +35,9 @@ PERCENTILES = "Percentage served,Time in ms\n0,1.1\n50,17.250\n99,40.5\n100,77\n
 def row(configuration="kubeha-100ms", event="crash", **more):
     return {
         "configuration": configuration, "event": event, "digest": "d", "disturbed": False,
-        "error": None, "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4, "connections": 198,
-        "broken": 198, "new_holder": 0.25, "two_holders": 0.0, "at": 0, "box": "a box",
-        "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
+        "error": None, "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4,
+        "connections": 198, "broken": 198, "new_holder": 0.25, "two_holders": 0.0, "at": 0,
+        "box": "a box", "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
     }  # fmt: skip
 
 
