@@ -15,7 +15,6 @@ from kubeha import keepalived, paths
 from kubeha.errors import ExitCode, KubehaError, UsageError
 from kubeha.facts import NodeFacts, Observed, Unreachable
 from kubeha.model import Cluster, IPAddress, Node
-from kubeha.units import format_duration
 
 HAPROXY, KEEPALIVED = "haproxy.service", "keepalived.service"
 DEFAULT_DEADLINE = 600.0
@@ -277,7 +276,7 @@ def formers(
     found: dict[str, dict[str, Any]] = {}
     for state in states:
         for name, one in state.get("formers", {}).items():
-            known = {key: one[key] for key in ("id", "address", "seconds")}
+            known = {"id": one["id"], "address": one["address"], "seconds": one["rest"]}
             if name not in found or known["seconds"] > found[name]["seconds"]:
                 found[name] = known
     address = move.part(move.former).address if move.former not in move.unprepared else ""
@@ -285,9 +284,15 @@ def formers(
     return found
 
 
+def lasting(seconds: float) -> str:
+    """As one says it: 8m12s, 40s."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
 def progress(count: int | None, seconds: float) -> str:
     """One line on the connections that are left, and for how long they may stay."""
-    rest = format_duration(float(round(seconds)))
+    rest = lasting(seconds)
     if count is None:
         return f"cannot count its connections, deadline in {rest}"
     return f"{count} connection{'' if count == 1 else 's'} left, deadline in {rest}"

@@ -20,7 +20,6 @@ from kubeha.model import Cluster
 from kubeha.moves import DEFAULT_DEADLINE, Means, Move, MoveResult
 from kubeha.observe import Fleet, observe
 from kubeha.remote import Command
-from kubeha.units import format_duration
 from kubeha.vrrp import failover_bounds
 
 Tell = Callable[[str, str], None]
@@ -185,7 +184,7 @@ class _Moving:
             "vip": str(self.cluster.endpoint.vip),
             "port": self.cluster.endpoint.port,
             "interface": part.interface,
-            "prepared": self.patience + 20.0,
+            "prepared": self.patience + 60.0,
             "formers": {},
         }
 
@@ -289,7 +288,7 @@ class _Moving:
                 mine = seen.get("formers", {}).get(former)
                 if mine is None or mine["id"] != self.id:
                     return await self._ended(holder, seen.get("last", {}))
-                count, seconds = seen.get("connections"), mine["seconds"]
+                count, seconds = seen.get("connections"), mine["rest"]
                 carried = mine.get("carried", carried)
                 now = time.monotonic()
                 if count != told and (told is None or now - last >= 5 or not count):
@@ -300,7 +299,7 @@ class _Moving:
             self._note(former, f"{error.message}; the nodes end what is left by themselves")
         except asyncio.CancelledError:
             words = "connections that are left live on until they end"
-            rest = format_duration(round(max(0.0, limit - _LAST_WORDS - time.monotonic())))
+            rest = moves.lasting(max(0.0, limit - _LAST_WORDS - time.monotonic()))
             self.tell(former, f"no longer waiting: {words}, for {rest} at the most")
             raise
         return MoveResult(former, holder, True, carried=carried, notes=self._told)

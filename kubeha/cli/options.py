@@ -40,6 +40,23 @@ def output(value: str) -> bool:
     return value == "json"
 
 
+LONGEST_DEADLINE = 24 * 3600.0
+
+
+def deadline(value: str) -> float:
+    """Seconds. Raises UsageError for what is no duration, or no sensible one."""
+    from kubeha.errors import UsageError
+    from kubeha.units import parse_duration
+
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise UsageError(f"--deadline {value}: {error}", hint="such as: --deadline 10m") from None
+    if not 1.0 <= seconds <= LONGEST_DEADLINE:
+        raise UsageError(f"--deadline {value}: must be from 1s to 24h")
+    return seconds
+
+
 def become_password(ask: bool) -> str | None:
     """Asked once, on the terminal; never on a command line or in a log."""
     if not ask:

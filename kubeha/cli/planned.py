@@ -8,14 +8,10 @@ import typer
 from kubeha.cli import options
 from kubeha.cli import output as out
 from kubeha.cli.cluster_file import load
-from kubeha.errors import UsageError
 from kubeha.model import Cluster
 from kubeha.moves import Means, MoveResult, node_named, told
 from kubeha.moving import move as carry_out
 from kubeha.observe import open_fleet
-from kubeha.units import parse_duration
-
-LONGEST = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ def move(
 ) -> None:
     """Move, tell how it goes on standard error, and the result on standard output."""
     as_json = options.output(output)
-    seconds = seconds_of(deadline)
+    seconds = options.deadline(deadline)
     cluster = load(context)
     node_named(cluster, wish.to or wish.away_from or "")
     password = options.become_password(ask)
@@ -41,19 +37,6 @@ def move(
         out.show_json(result.as_json())
     else:
         out.show(told(cluster, result, drained=wish.away_from))
-
-
-def seconds_of(deadline: str) -> float:
-    """Raises UsageError for what is no duration, or no sensible one."""
-    try:
-        seconds = parse_duration(deadline)
-    except ValueError as error:
-        raise UsageError(
-            f"--deadline {deadline}: {error}", hint="such as: --deadline 10m"
-        ) from None
-    if not 1.0 <= seconds <= LONGEST:
-        raise UsageError(f"--deadline {deadline}: must be from 1s to 24h")
-    return seconds
 
 
 async def _move(

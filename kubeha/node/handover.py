@@ -104,7 +104,7 @@ def ruleset(request: Json, others: List[str], former: bool) -> str:
     ).format(f=family, t=TABLE, rules="\n    ".join(lines))
 
 
-def merged(formers: Json, asked: Json, at: float) -> Json:
+def merged(formers: Json, asked: Json, at: float, prepared: float = PREPARED) -> Json:
     """Former holders known so far and those of a request, as {name: {id, address, until, ...}}.
 
     The same move asked for again changes nothing; a later move of the same node begins anew.
@@ -113,8 +113,10 @@ def merged(formers: Json, asked: Json, at: float) -> Json:
     for name, one in asked.items():
         known = formers.get(name)
         if known is None or known["id"] != one["id"]:
-            new = {"id": one["id"], "address": one["address"], "until": at + one["seconds"]}
-            result[name] = dict(new, since=at)
+            # Counted anew from the moment when the VIP goes; until then there is time to prepare.
+            until = at + prepared + one["seconds"]
+            new = {"id": one["id"], "address": one["address"], "until": until}
+            result[name] = dict(new, since=at, seconds=one["seconds"])
     return result
 
 
@@ -136,20 +138,22 @@ def why_over(
     return "ended" if count == 0 and at > left + LEAST else None
 
 
-def frame(mac: bytes, vip: str, name: str, move: str, over: bool) -> bytes:
-    """What a former holder tells everybody."""
-    said = json.dumps({"vip": vip, "name": name, "id": move, "over": over}, sort_keys=True)
+def frame(mac: bytes, vip: str, name: str, move: str, rest: float) -> bytes:
+    """What a former holder tells everybody; `rest`: seconds that it will go on, 0: it is over."""
+    said = json.dumps({"vip": vip, "name": name, "id": move, "rest": rest}, sort_keys=True)
     body = MAGIC + said.encode()
     return b"\xff" * 6 + mac + ETHERTYPE.to_bytes(2, "big") + body.ljust(46, b" ")
 
 
-def read_frame(data: bytes, vip: str) -> Optional[Tuple[str, str, bool]]:
-    """(name, id, over) of a former holder's frame about this VIP; None if it is not that."""
+def read_frame(data: bytes, vip: str) -> Optional[Tuple[str, str, float]]:
+    """(name, id, rest) of a former holder's frame about this VIP; None if it is not that."""
     if not data[14:].startswith(MAGIC):
         return None
     try:
         said = json.loads(data[14 + len(MAGIC) :].decode())
-        return (said["name"], said["id"], said["over"]) if said["vip"] == vip else None
+        if said["vip"] != vip:
+            return None
+        return str(said["name"]), str(said["id"]), float(said["rest"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -385,7 +389,8 @@ class Service:
         if not request or request["generation"] == self.generation:
             return
         self.request, self.generation = request, request["generation"]
-        self.formers = merged(self.formers, request["formers"], now())
+        patience = request.get("prepared", PREPARED)
+        self.formers = merged(self.formers, request["formers"], now(), patience)
         for name, move in request.get("over", {}).items():
             if self.formers.get(name, {}).get("id") == move:
                 del self.formers[name]
@@ -412,7 +417,8 @@ class Service:
         mac = self.link.getsockname()[4]
         for _ in range(times):
             try:
-                data = frame(mac, self.request["vip"], self.me, mine["id"], over)
+                rest = 0.0 if over else max(0.1, mine["until"] - now())
+                data = frame(mac, self.request["vip"], self.me, mine["id"], rest)
                 self.link.send(data)
             except OSError as error:
                 print("cannot tell the others: %s" % error, file=sys.stderr, flush=True)
@@ -426,11 +432,13 @@ class Service:
             heard = read_frame(data, self.request["vip"])
             if heard is None or heard[0] == self.me or heard[0] not in self.formers:
                 continue
-            name, move, over = heard
-            if self.formers[name]["id"] == move:
-                self.heard[name] = now()
-                if over:
-                    del self.formers[name]
+            name, move, rest = heard
+            if self.formers[name]["id"] != move:
+                continue
+            self.heard[name] = now()
+            self.formers[name]["until"] = now() + rest
+            if not rest:
+                del self.formers[name]
 
     def forget_the_dead(self) -> None:
         at = now()
@@ -455,6 +463,7 @@ class Service:
         self.count = connections(self.request)
         if holding is False and "left" not in mine:
             mine["left"], mine["carried"] = now(), self.count
+            mine["until"] = now() + mine["seconds"]
         patience = self.request.get("prepared", PREPARED)
         why = why_over(mine, holding, self.count, now(), patience)
         if why is not None:
@@ -574,7 +583,8 @@ def join(request: Json) -> Json:
         request["generation"] = load(REQUEST).get("generation", 0) + 1
         save(REQUEST, request)
         seconds = [one["seconds"] for one in request["formers"].values()]
-        return arrive(request["generation"], max(seconds + [request.get("aside", 0)]) + MARGIN)
+        longest = max([one + request.get("prepared", PREPARED) for one in seconds] + [30.0])
+        return arrive(request["generation"], longest + MARGIN)
 
 
 def arrive(generation: int, seconds: float) -> Json:
@@ -623,7 +633,7 @@ def status() -> Json:
     seen = load(JOURNAL)
     at = now()
     for one in seen.get("formers", {}).values():
-        one["seconds"] = max(0.0, one["until"] - at)
+        one["rest"] = max(0.0, one["until"] - at)
     return dict(seen, active=bool(seen), last=load(LAST))
 
 

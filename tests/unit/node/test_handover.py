@@ -1,0 +1,167 @@
+"""The node's part in a planned move: what has to be so, when it is over, what it says. Pure."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeha.node import handover
+from kubeha.node.handover import Acts, frame, merged, read_frame, ruleset, wanted, why_over
+
+REQUEST: dict[str, Any] = {"vip": "198.51.100.10", "port": 8443, "interface": "eth0"}
+IPV6: dict[str, Any] = {"vip": "2001:db8::10", "port": 8443, "interface": "eth0"}
+ARP = {
+    "/proc/sys/net/ipv4/conf/all/arp_ignore": 1,
+    "/proc/sys/net/ipv4/conf/all/arp_announce": 2,
+}
+
+
+def entry(number: int, seconds: float = 600.0, move: str = "a") -> dict[str, Any]:
+    return {"id": move, "address": f"198.51.100.1{number}", "seconds": seconds}
+
+
+def test_the_former_holder_keeps_the_vip_and_passes_nothing_on() -> None:
+    want = wanted(REQUEST, "m1", {"m1": entry(1)})
+    assert want == {"sysctls": ARP, "address": True, "rules": None}
+
+
+def test_the_others_pass_unknown_packets_on_to_it() -> None:
+    want = wanted(REQUEST, "m2", {"m1": entry(1)})
+    assert want["sysctls"] == {"/proc/sys/net/ipv4/conf/eth0/accept_local": 1}
+    assert want["address"] is False
+    assert 'dup to 198.51.100.11 device "eth0" drop' in want["rules"]
+
+
+def test_what_is_passed_on_is_marked_and_never_passed_on_again() -> None:
+    """Whatever the nodes believe of each other, a packet makes one hop at most."""
+    for former in (True, False):
+        first = ruleset(REQUEST, ["198.51.100.11"], former).split("\n    ")[2]
+        assert "ip dscp != 61" in first
+        assert first.index("dscp set 61") < first.index("dup to")
+
+
+def test_of_several_former_holders_each_gets_a_copy_and_drops_what_it_does_not_know() -> None:
+    formers = {"m1": entry(1), "m2": entry(2, move="b")}
+    holder, first, second = (wanted(REQUEST, name, formers)["rules"] for name in ("m3", "m1", "m2"))
+    assert 'dup to 198.51.100.11 device "eth0" dup to 198.51.100.12 device "eth0" drop' in holder
+    assert "dscp 61 counter drop" not in holder
+    assert "198.51.100.11" not in first.replace("daddr 198.51.100.10", "")
+    assert "dscp 61 counter drop" in first and "dscp 61 counter drop" in second
+
+
+def test_ipv6_needs_no_arp_settings() -> None:
+    want = wanted(IPV6, "m1", {"m1": entry(1), "m2": {**entry(2), "address": "2001:db8::12"}})
+    assert want["sysctls"] == {}
+    assert "table ip6 kubeha_handover" in want["rules"]
+    assert "ip6 dscp set 61" in want["rules"]
+
+
+def test_a_request_adds_to_what_is_known_and_old_moves_expire() -> None:
+    known = merged({}, {"m1": entry(1, 10.0), "m2": entry(2, 600.0)}, at=100.0, prepared=5.0)
+    later = merged(known, {"m3": entry(3)}, at=116.0)
+    assert sorted(later) == ["m2", "m3"]
+    assert later["m2"]["until"] == 705.0
+
+
+def test_the_same_move_asked_for_again_changes_nothing_and_another_begins_anew() -> None:
+    known = merged({}, {"m1": entry(1)}, at=100.0)
+    known["m1"]["left"] = 101.0
+    assert merged(known, {"m1": entry(1)}, at=150.0) == known
+    assert "left" not in merged(known, {"m1": entry(1, move="b")}, at=150.0)["m1"]
+
+
+@pytest.mark.parametrize(
+    ("state", "holding", "count", "at", "why"),
+    [
+        ({}, True, 9, 5.0, None),
+        ({}, True, 9, 31.0, "stayed"),
+        ({}, None, 9, 31.0, None),
+        ({"left": 10.0}, False, 9, 20.0, None),
+        ({"left": 10.0}, False, 0, 12.0, None),
+        ({"left": 10.0}, False, 0, 13.5, "ended"),
+        ({"left": 10.0}, False, None, 50.0, None),
+        ({"left": 10.0}, True, 9, 11.0, "returned"),
+        ({"left": 10.0}, False, 9, 100.0, "deadline"),
+        ({}, True, 9, 100.0, "deadline"),
+    ],
+    ids=[
+        "prepared", "never-moved", "blind", "carries", "too-early", "ended", "uncounted",
+        "returned", "deadline", "deadline-before-the-move",
+    ],
+)  # fmt: skip
+def test_when_a_former_holder_has_done_its_part(
+    state: dict[str, Any], holding: bool | None, count: int | None, at: float, why: str | None
+) -> None:
+    assert why_over({"since": 0.0, "until": 100.0, **state}, holding, count, at) == why
+
+
+def test_a_frame_is_heard_by_those_of_the_same_vip_only() -> None:
+    data = frame(b"\x02" * 6, "198.51.100.10", "m1", "a", rest=4.5)
+    assert len(data) >= 60
+    assert read_frame(data, "198.51.100.10") == ("m1", "a", 4.5)
+    assert read_frame(data, "198.51.100.99") is None
+    assert read_frame(data[:40], "198.51.100.10") is None
+    assert read_frame(b"\0" * 60, "198.51.100.10") is None
+
+
+@pytest.fixture
+def acts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Acts:
+    """Acts with their state in a directory of the test."""
+    for name in ("JOURNAL", "LAST", "ASIDE"):
+        monkeypatch.setattr(handover, name, str(tmp_path / name.lower()))
+    return Acts()
+
+
+def test_a_sysctl_gets_back_exactly_what_it_had(acts: Acts, tmp_path: Path) -> None:
+    file = tmp_path / "arp_announce"
+    file.write_text("1\n")
+    acts.raise_sysctl(str(file), 2)
+    assert file.read_text() == "2\n"
+    Acts().undo()
+    assert file.read_text() == "1\n"
+
+
+def test_a_sysctl_that_is_high_enough_is_left_alone(acts: Acts, tmp_path: Path) -> None:
+    file = tmp_path / "arp_ignore"
+    file.write_text("8\n")
+    acts.raise_sysctl(str(file), 1)
+    acts.undo()
+    assert file.read_text() == "8\n"
+
+
+def test_a_sysctl_that_somebody_changed_meanwhile_is_left_alone_and_told(
+    acts: Acts, tmp_path: Path
+) -> None:
+    file = tmp_path / "arp_ignore"
+    file.write_text("0\n")
+    acts.raise_sysctl(str(file), 1)
+    file.write_text("2\n")
+    acts.undo()
+    assert file.read_text() == "2\n"
+    notes = json.loads(Path(handover.LAST).read_text())["notes"]
+    assert notes == [f"{file}: somebody has set it to 2 meanwhile (it was 0): left alone"]
+
+
+def test_the_journal_is_written_before_the_act(acts: Acts, tmp_path: Path) -> None:
+    """A death between the two leaves a journal of something that was never done: no harm."""
+    file = tmp_path / "arp_ignore"
+    file.write_text("0\n")
+    acts.state["sysctls"][str(file)] = {"was": "0", "set": "1"}
+    acts.save()
+    Acts().undo()
+    assert file.read_text() == "0\n"
+    assert not Path(handover.JOURNAL).exists()
+
+
+def test_standing_aside_is_undone_but_not_what_somebody_else_wrote(acts: Acts) -> None:
+    aside = Path(handover.ASIDE)
+    aside.write_text("0\n")
+    acts.stand_aside(True)
+    assert aside.read_text() == "-127\n"
+    Acts().undo()
+    assert aside.read_text() == "0\n"
+    acts.stand_aside(True)
+    aside.write_text("-5\n")
+    acts.undo()
+    assert aside.read_text() == "-5\n"
