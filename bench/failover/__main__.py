@@ -10,11 +10,10 @@ import signal
 import sys
 from pathlib import Path
 
-from bench.failover import picture, report, results, trial
+from bench.failover import box, picture, report, results, trial
 from bench.failover.configurations import CONFIGURATIONS
-from bench.failover.machines import CLIENTS, NODES, NotWell, say
-from bench.failover.measuring import EVENTS, ROOT, Order, measure
-from kubeha.errors import KubehaError
+from bench.failover.machines import CLIENTS, NODES, say
+from bench.failover.measuring import EVENTS, PASSING, ROOT, Order, measure
 
 FILE = ROOT / "bench/results/failover.jsonl"
 PAGE = ROOT / "docs/benchmarks.md"
@@ -42,12 +41,12 @@ def main() -> int:
     try:
         if not options.table:
             events = options.event or EVENTS
-            calm = not options.busy
-            measure(Order(options.trials, options.only, events, options.file, options.name, calm))
+            wanted = (options.trials, options.only, events)
+            measure(Order(*wanted, options.file, options.name, options.calm))
     except KeyboardInterrupt:
         say("interrupted; the same command continues")
         return 130
-    except (NotWell, KubehaError) as error:
+    except PASSING as error:
         say(str(error))
         return 1
     show(results.read(options.file), write=options.write)
@@ -63,7 +62,8 @@ def arguments() -> argparse.Namespace:
     add("--event", action="append", default=[], choices=EVENTS, help="without it: all")
     add("--file", type=Path, default=FILE, help="the results; continued if there are any")
     add("--name", default="bench", help="the lab's name")
-    add("--busy", action="store_true", help="do not wait until the box is calm: to try things")
+    share = "wait until other work uses less than this share of the processors; 1: do not wait"
+    add("--calm", type=float, default=box.CALM, metavar="SHARE", help=share)
     add("--table", action="store_true", help="measure nothing, only show the tables")
     add("--write", action="store_true", help="put tables and pictures into the documentation")
     return parser.parse_args()

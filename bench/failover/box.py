@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.failover.machines import Bench, say
 
-# Above this share of the processors' time other work is under way, and a trial waits. The lab's
-# own control plane takes about 0.15 of two processors when nobody asks it anything.
+# Above this share of the processors' time other work is under way. The lab's own control plane
+# takes about 0.15 of two processors when nobody asks it anything.
 CALM = 0.4
 _LOOK = 3.0
 _SAY_EVERY = 300.0
@@ -47,10 +47,10 @@ def busy(before: tuple[int, int], after: tuple[int, int]) -> float:
     return 1 - idle / everything if everything else 0.0
 
 
-def wait_until_calm() -> None:
-    """Wait, however long it takes, until the box has little else to do."""
+def wait_until_calm(share: float) -> None:
+    """Wait, however long it takes, until no more of the processors' time is used than that."""
     told = float("-inf")
-    while (used := _busy_now()) > CALM:
+    while (used := _busy_now()) > share:
         if time.monotonic() - told > _SAY_EVERY:
             told = time.monotonic()
             say(f"{used:.0%} of the processors' time is used by other work: waiting for its end")

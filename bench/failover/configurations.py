@@ -34,7 +34,9 @@ rm -rf /etc/keepalived /etc/haproxy /etc/l4lb /etc/kubeha /run/kubeha /var/lib/k
     /etc/systemd/system/keepalived.service* /etc/systemd/system/haproxy.service* \
     /etc/systemd/system/l4lb.service
 systemctl daemon-reload
-ip address flush dev eth0 to "$0"
+for interface in eth0 lo; do
+    ip address flush dev $interface to "$0"
+done
 true
 """
 
@@ -69,7 +71,7 @@ class Configuration(Protocol):
 
 def clean(bench: Bench) -> None:
     """Take every configuration away, whichever there is."""
-    bench.on_each(NODES, lambda node: node.execute(["sh", "-c", _CLEAN, bench.vip], timeout=180))
+    bench.on_each(NODES, lambda node: node.execute(["sh", "-c", _CLEAN, bench.vip], timeout=600))
 
 
 @dataclass(frozen=True)

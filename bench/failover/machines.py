@@ -93,7 +93,7 @@ def running(name: str) -> Iterator["Bench"]:
         say(f"taking the lab '{name}' away")
         assert watcher.stdin is not None
         watcher.stdin.close()
-        watcher.wait(120)
+        watcher.wait(600)
 
 
 def install(machine: Machine, packages: Sequence[str]) -> None:

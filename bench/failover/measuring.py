@@ -19,6 +19,7 @@ EVENTS = (*trial.EVENTS, "throughput", "loaded")
 BLOCK = 5
 # So often a trial may not come to be (something is not well) before the next one's turn.
 PATIENCE = 3
+PASSING = (NotWell, KubehaError, subprocess.SubprocessError)
 ROUNDS = 5
 # Half an hour each.
 LOADED = ("kubeha-100ms", "kubeha-50ms")
@@ -34,8 +35,8 @@ class Order:
     events: Sequence[str]
     file: Path
     lab: str
-    calm: bool = True
-    """Wait until nothing else uses the box."""
+    calm: float = box.CALM
+    """A trial waits until no more of the processors' time is used; 1: it does not wait."""
 
 
 def measure(order: Order) -> None:
@@ -54,6 +55,7 @@ def measure(order: Order) -> None:
 
 def _block(bench: Bench, configuration: Configuration, wanted: int, order: Order) -> None:
     """Deploy a configuration, if a trial of it is missing, and make the trials."""
+    bench.switch_on()
     digest = _digest(bench, configuration)
     events = [event for event in order.events if event in trial.EVENTS]
     if "move" in events and not can_move(configuration):
@@ -61,7 +63,11 @@ def _block(bench: Bench, configuration: Configuration, wanted: int, order: Order
         events.remove("move")
     if all(_missing(configuration, event, digest, wanted, order) <= 0 for event in events):
         return
-    _deploy(bench, configuration)
+    try:
+        _deploy(bench, configuration)
+    except PASSING as error:
+        say(f"{configuration.title}: not deployed: {error}")
+        return
     for event in events:
         failures = 0
         while _missing(configuration, event, digest, wanted, order) > 0 and failures < PATIENCE:
@@ -77,18 +83,16 @@ def _missing(
 
 def _deploy(bench: Bench, configuration: Configuration) -> None:
     say(f"{configuration.title}: deploying")
-    bench.switch_on()
     clean(bench)
     configuration.deploy(bench)
 
 
 def _one(bench: Bench, configuration: Configuration, event: str, digest: str, order: Order) -> bool:
     """One trial, written down; False if it did not come to be or does not count."""
-    if order.calm:
-        box.wait_until_calm()
+    box.wait_until_calm(order.calm)
     try:
         row = trial.run(bench, configuration, event)
-    except (NotWell, KubehaError, subprocess.SubprocessError) as error:
+    except PASSING as error:
         say(f"{configuration.title}: {event}: no trial: {error}")
         return False
     _append(bench, configuration.name, event, digest, row, order)
@@ -129,8 +133,7 @@ def _throughput(bench: Bench, order: Order) -> None:
     throughput.deploy(bench, holder)
     bench.wait_until_ready()
     for way, mode in (ways * ROUNDS)[-missing:]:
-        if order.calm:
-            box.wait_until_calm()
+        box.wait_until_calm(order.calm)
         row = throughput.measure(bench, holder, way, mode) | {"at": time.time()}
         say(f"throughput: {way}, {mode}: {row['rate']:.0f} requests/s, 99 % {row['p99']:.1f} ms")
         _append(bench, "throughput", "throughput", digest, row, order)
