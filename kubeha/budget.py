@@ -18,8 +18,9 @@ from kubeha.model import Cluster
 CHECK_INTERVAL, CHECK_FALL, CHECK_PATIENCE = 1.0, 2, 0.7
 # Of haproxy.cfg.j2: when an API server is asked again after a failure, and how often (seconds).
 FAST_INTERVAL, FALL, CHECK_TIMEOUT = 0.5, 2, 2.0
-# New connections of a drill's clients, all together, per second.
-RATE = 50.0
+# New connections of a drill's clients, all together, per second. Those that wait for ten seconds
+# stay below haproxy.connections_per_source of one machine.
+RATE = 40.0
 
 RFC = "RFC 9568, section 6.1"
 MEASURED = "measured"

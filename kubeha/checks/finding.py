@@ -109,6 +109,9 @@ _E, _W, _I = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 # 1xx cluster file
 FILE_WARNING = _kind("KH101", _W, "the cluster file gives less than high availability")
+SHORT_INTERVAL = _kind(
+    "KH102", _W, "the advertisement interval is shorter than pauses of virtual machines"
+)
 
 # 2xx node
 UNREACHABLE = _kind("KH201", _E, "a node cannot be asked")

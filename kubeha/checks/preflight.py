@@ -18,6 +18,7 @@ from kubeha.checks import (
     passage,
     rivals,
     software,
+    timers,
     wire,
 )
 from kubeha.checks import finding as kinds
@@ -32,6 +33,7 @@ def unreachable(world: World) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     few_nodes.single_nodes,
+    timers.short_interval,
     unreachable,
     machine.no_systemd,
     machine.packages,

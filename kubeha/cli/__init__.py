@@ -30,6 +30,7 @@ VERBS = (
     "undrain",
     "handover",
     "drill",
+    "budget",
     "render",
     "schema",
     "lint",

@@ -1,6 +1,8 @@
 """The result of a drill for people: a table, a row a fault, and the reasons below it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -25,6 +27,47 @@ def drill_view(whole: Mapping[str, Any]) -> RenderableType:
     for each in whole["faults"]:
         table.add_row(*_row(each, bounds.get(each["fault"])))
     return Group(table, *_reasons(whole["trials"]))
+
+
+def budget_view(bounds: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Every fault with its sum, and below it once each what the sums are made of."""
+    letters: dict[str, str] = {}
+    terms: dict[str, Mapping[str, Any]] = {}
+    for term in (term for each in bounds for term in each["terms"]):
+        letters.setdefault(term["name"], ascii_lowercase[len(letters)])
+        terms.setdefault(term["name"], term)
+    sums = _plain_table("fault", "VIP", "expected", "worst", "sum of")
+    for group in _alike(bounds):
+        first = group[0]
+        sums.add_row(
+            ", ".join(each["fault"] for each in group),
+            "moves" if first["moves"] else "stays",
+            _duration(first["expected"]),
+            _duration(first["worst"]),
+            " ".join(letters[term["name"]] for term in first["terms"]) or "nothing is promised",
+        )
+    legend = _plain_table("", "term", "expected", "worst", "source")
+    for name, term in terms.items():
+        times = (_duration(term[key]) for key in ("expected", "seconds"))
+        legend.add_row(letters[name], escape(name), *times, escape(term["source"]))
+    return Group(sums, "", legend)
+
+
+def _plain_table(*heads: str) -> Table:
+    """Without lines; times stand at the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for head in heads:
+        right = head in ("expected", "worst")
+        table.add_column(head, justify="right" if right else "left", no_wrap=right)
+    return table
+
+
+def _alike(bounds: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Faults that cost the same, together."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for each in bounds:
+        groups.setdefault(json.dumps([each["moves"], each["terms"]]), []).append(each)
+    return list(groups.values())
 
 
 def _row(each: Mapping[str, Any], bound: Mapping[str, Any] | None) -> list[str]:

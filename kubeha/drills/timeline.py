@@ -128,6 +128,19 @@ def two_holders(held: Sequence[Interval], begin: float, end: float) -> float:
     return total
 
 
+def pause(attempts: Sequence[Attempt], since: float = 0.0) -> float:
+    """The longest time in which a machine of clients began nothing, from `since` on.
+
+    Clients begin by the clock and wait for nobody: a gap tells of their own machine.
+    """
+    starts: dict[str, list[float]] = {}
+    for each in sorted(attempts):
+        if each.kind == NEW:
+            starts.setdefault(each.source, []).append(each.start)
+    gaps = (b - a for row in starts.values() for a, b in pairwise(row) if b > since)
+    return max(gaps, default=0.0)
+
+
 def silence(attempts: Sequence[Attempt]) -> float | None:
     """The longest time without an answer to a new connection that was under way at the strike or
     came after it; None without such clients."""

@@ -18,6 +18,7 @@ from kubeha.drills.timeline import (
     holders,
     moves,
     new_holder,
+    pause,
     silence,
     two_holders,
 )
@@ -105,9 +106,21 @@ def judge(seen: Recording, fault: Fault, worst: float | None) -> Judged:
         two_holders=two_holders(held, seen.begin, seen.end),
         moves=moves(held),
     )
-    failures = tuple(_failures(seen, fault, figures, worst))
-    verdict = Verdict.FAIL if failures else Verdict.UNKNOWN if seen.lost else Verdict.PASS
-    return replace(figures, verdict=verdict, reasons=(*failures, *seen.lost))
+    paused = tuple(_paused(seen, figures, worst))
+    unseen = (*seen.lost, *paused)
+    failures = tuple(_failures(seen, fault, figures, None if paused else worst))
+    verdict = Verdict.FAIL if failures else Verdict.UNKNOWN if unseen else Verdict.PASS
+    return replace(figures, verdict=verdict, reasons=(*failures, *unseen))
+
+
+def _paused(seen: Recording, figures: Judged, worst: float | None) -> Iterator[str]:
+    """A silence that may be the clients' own: their machine did not run."""
+    paused = pause(seen.attempts)
+    if worst is not None and (figures.silence or 0.0) > worst and paused > worst / 2:
+        yield (
+            f"the clients' own machine stood still for {seconds(paused)}:"
+            f" {seconds(figures.silence)} of silence cannot be judged"
+        )
 
 
 def _failures(seen: Recording, fault: Fault, figures: Judged, worst: float | None) -> Iterator[str]:

@@ -28,7 +28,12 @@ def requests(begin: float, end: float, step: float = 0.02) -> list[Attempt]:
     return [Attempt(each, each + 0.01, "version", "ok") for each in starts]
 
 
-GAP = [*requests(-2.0, 0.0), *requests(0.36, 5.0)]
+def hung(begin: float, end: float, step: float = 0.02) -> list[Attempt]:
+    """Requests that are all answered only at the end."""
+    return [replace(each, end=end + 0.01) for each in requests(begin, end, step)]
+
+
+GAP = [*requests(-2.0, 0.0), *hung(0.0, 0.36), *requests(0.36, 5.0)]
 
 
 def recording(attempts: Sequence[Attempt], changes: Sequence[Change], **more: object) -> Recording:
@@ -123,6 +128,16 @@ def test_a_blind_spot_is_unknown_but_hides_no_failure() -> None:
     assert judged.verdict is Verdict.FAIL and judged.reasons[-1] == "m3: not watched"
 
 
+def test_a_client_that_stood_still_itself_cannot_judge_a_silence() -> None:
+    """It begins by the clock: that it began nothing is not the endpoint's doing."""
+    asked = [*requests(-2, 0), *hung(0.0, 0.7), *requests(0.7, 5)]
+    assert judge(recording(asked, MOVED, absences=ABSENT), CRASH, 0.5).verdict is Verdict.FAIL
+    paused = [*requests(-2, 0), *requests(0.7, 5)]
+    judged = judge(recording(paused, MOVED, absences=ABSENT), CRASH, 0.5)
+    assert judged.verdict is Verdict.UNKNOWN
+    assert judged.reasons[0].startswith("the clients' own machine stood still for 0.72 s")
+
+
 def test_what_stays_broken_fails() -> None:
     seen = recording(GAP, MOVED, absences=ABSENT, unhealthy=("m1: HAProxy does not run",))
     assert judge(seen, CRASH, None).reasons == ("not healthy afterwards: m1: HAProxy does not run",)
@@ -149,7 +164,8 @@ def test_a_longer_gap_never_improves_a_verdict(gap: float, fault: Fault) -> None
     order = [Verdict.PASS, Verdict.UNKNOWN, Verdict.FAIL]
 
     def verdict(length: float) -> int:
-        seen = [*requests(-2, 0, 0.2), *requests(0.2 + length, 4, 0.2), *requests(4, 4.1)]
+        quiet = 0.2 + length
+        seen = [*requests(-2, 0, 0.05), *hung(0, quiet, 0.05), *requests(quiet, 5, 0.05)]
         return order.index(judge(recording(seen, MOVED), fault, 0.5).verdict)
 
     assert verdict(gap) <= verdict(gap + 0.7)
