@@ -7,13 +7,13 @@ as a `Site`.
 import re
 from dataclasses import dataclass
 
-from kubeha import haproxy, keepalived, paths, systemd
+from kubeha import guard, haproxy, keepalived, paths, systemd
 from kubeha.errors import ConfigError
 from kubeha.model import Cluster, Node
 from kubeha.templates import MARK
 
 PACKAGES = ("haproxy", "keepalived")
-UNITS = ("haproxy.service", "keepalived.service")
+UNITS = ("haproxy.service", "keepalived.service", "kubeha-guard.service")
 _CERTIFICATE = re.compile(
     r"-----BEGIN CERTIFICATE-----\s+[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----"
 )
@@ -68,6 +68,7 @@ def desired_node(cluster: Cluster, name: str, site: Site) -> DesiredNode:
     files = (
         *_haproxy_files(cluster, node, site),
         *_keepalived_files(cluster, node, site),
+        *_node_programs(cluster, node, site),
         DesiredFile(
             paths.TMPFILES, systemd.render_tmpfiles(), 0o644, "safe values of /run/kubeha at boot"
         ),
@@ -106,6 +107,21 @@ def _keepalived_files(cluster: Cluster, node: Node, site: Site) -> tuple[Desired
             0o755,
             "the holder of the VIP stays the holder",
         ),
+    )
+
+
+def _node_programs(cluster: Cluster, node: Node, site: Site) -> tuple[DesiredFile, ...]:
+    settings = guard.render_settings(cluster, node, interface=site.interface, vrid=site.vrid)
+    return (
+        DesiredFile(paths.NODE_SETTINGS, settings, 0o644, "what the node's own programs know"),
+        DesiredFile(paths.GUARD_PROGRAM, guard.program("guard"), 0o755, "never two holders"),
+        DesiredFile(
+            paths.HANDOVER_PROGRAM,
+            guard.program("handover"),
+            0o755,
+            "connections live on while the VIP moves",
+        ),
+        DesiredFile(paths.GUARD_UNIT, guard.render_unit(), 0o644, "the guard's unit"),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from kubeha import haproxy, keepalived
 from kubeha.facts import NodeFacts, Observed, Unreachable
 from kubeha.model import Cluster
-from kubeha.plan import HAPROXY, KEEPALIVED
+from kubeha.plan import GUARD, HAPROXY, KEEPALIVED
 
 # What HAProxy says of a check that has passed; INI, while none has, does not count.
 PASSED = ("L4OK", "L6OK", "L7OK")
@@ -55,6 +55,19 @@ def keepalived_takes_part(seen: Observed, before: NodeFacts, renewed: bool) -> s
         return "keepalived does not tell its state"
     if said.state not in TAKES_PART:
         return f"keepalived is in {said.state}"
+    return None
+
+
+def guard_runs(seen: Observed, before: NodeFacts, renewed: bool) -> str | None:
+    """The guard is active, which it is only once it listens; after a restart, a new instance."""
+    if isinstance(seen, Unreachable):
+        return seen.reason
+    unit = seen.units.get(GUARD)
+    if unit is None or not unit.active:
+        return f"{GUARD} is {unit.active_state if unit else 'not there'}"
+    was = before.units.get(GUARD)
+    if renewed and was is not None and was.active and was.invocation_id == unit.invocation_id:
+        return "the old guard still runs"
     return None
 
 

@@ -43,14 +43,13 @@ FETCH_TIMEOUT = 3.0
 ETCD_TIMEOUT = 2.0
 # Longer than two nodes have the VIP at once in any handover (docs/how-it-works.md), in seconds.
 SETTLING = 0.7
+UNITS = ("haproxy.service", "keepalived.service", "kubeha-guard.service")
 UNIT_PROPERTIES = "Id,LoadState,ActiveState,SubState,UnitFileState,MainPID,InvocationID"
 PACKAGE_LINE = "${Package}\t${Version}\t${db:Status-Abbrev}\n"
 
 QUICK = {
     "addresses": Command(("ip", "-j", "address", "show")),
-    "units": Command(
-        ("systemctl", "show", "-p", UNIT_PROPERTIES, "haproxy.service", "keepalived.service")
-    ),
+    "units": Command(("systemctl", "show", "-p", UNIT_PROPERTIES, *UNITS)),
     "packages": Command(("dpkg-query", "-W", "-f", PACKAGE_LINE, "haproxy", "keepalived")),
     **journal.COMMANDS,
 }

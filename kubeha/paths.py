@@ -12,6 +12,10 @@ TMPFILES = "/etc/tmpfiles.d/kubeha.conf"
 # keepalived runs no script that anybody but root may replace.
 ADMIN_SCRIPT = "/etc/kubeha/haproxy-admin"
 HOLDER_SCRIPT = "/etc/kubeha/holder"
+HANDOVER_PROGRAM = "/etc/kubeha/handover"
+NODE_SETTINGS = "/etc/kubeha/node.json"
+GUARD_PROGRAM = "/etc/kubeha/guard"
+GUARD_UNIT = "/etc/systemd/system/kubeha-guard.service"
 WRITTEN = (
     HAPROXY_CONFIG,
     CA_FILE,
@@ -22,6 +26,10 @@ WRITTEN = (
     TMPFILES,
     ADMIN_SCRIPT,
     HOLDER_SCRIPT,
+    HANDOVER_PROGRAM,
+    NODE_SETTINGS,
+    GUARD_PROGRAM,
+    GUARD_UNIT,
 )
 
 # What apply notes for the next apply: digests of the files that the services were last given, and
@@ -38,6 +46,8 @@ HOLDER_FILE = "/run/kubeha/holder"
 FRESH_FILE = "/run/kubeha/fresh"
 ASIDE_FILE = "/run/kubeha/aside"
 GUARD_FILE = "/run/kubeha/guard"
+# Why the guard keeps the VIP away from this node, in JSON.
+GUARD_STATE = "/run/kubeha/guard.json"
 SERVER_STATE_FILE = "/run/kubeha/servers"
 DRAIN_FILE = "/etc/kubeha/drain"
 MADE_BY_TMPFILES = (

@@ -26,6 +26,7 @@ from kubeha.world import World, is_ours
 
 HAPROXY = "haproxy.service"
 KEEPALIVED = "keepalived.service"
+GUARD = "kubeha-guard.service"
 
 
 class Reaction(StrEnum):
@@ -91,10 +92,23 @@ class NodeChange:
 
 
 @dataclass(frozen=True)
+class PlannedMove:
+    """The VIP leaves its holder before a service there is started anew.
+
+    `wait`: until established connections have ended or the deadline comes, for HAProxy itself,
+    which carries them, is what is started anew.
+    """
+
+    node: str
+    wait: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """Changes in the order in which they are carried out; nodes without a change are left out.
 
     `takeover`: nodes whose keepalived, not set up by kubeha, is stopped before ours first starts.
+    `move`: what happens on the holder before its services are started anew, None if they are not.
     """
 
     cluster: str
@@ -103,6 +117,7 @@ class Plan:
     holder: str | None
     changes: tuple[NodeChange, ...]
     takeover: tuple[str, ...] = ()
+    move: PlannedMove | None = None
 
     @property
     def empty(self) -> bool:
@@ -138,15 +153,32 @@ def make_plan(
     new = set() if first else newcomers(cluster, facts)
     order = sorted(desired, key=lambda name: (name in new, name == holder, _rank(cluster, name)))
     install = cluster.packages == "install"
-    changes = (change_node(desired[name], facts[name], install=install) for name in order)
+    all_changes = (change_node(desired[name], facts[name], install=install) for name in order)
+    changes = tuple(change for change in all_changes if not change.empty)
     return Plan(
         cluster=cluster.cluster,
         vip=str(vip),
         first=first,
         holder=holder,
-        changes=tuple(change for change in changes if not change.empty),
+        changes=changes,
         takeover=takeover,
+        move=planned_move(changes, holder, facts),
     )
+
+
+def planned_move(
+    changes: Iterable[NodeChange], holder: str | None, facts: Mapping[str, NodeFacts]
+) -> PlannedMove | None:
+    """None where the VIP may stay, where there is no other node, or where no move can be planned:
+    its keepalived was set up before it knew how to stand aside."""
+    change = next((change for change in changes if change.node == holder), None)
+    if change is None or holder is None or len(facts) < 2:
+        return None
+    anew = {s.unit for s in change.services if s.reaction is Reaction.RESTART}
+    known = paths.ASIDE_FILE in (facts[holder].text_of(paths.KEEPALIVED_CONFIG) or "")
+    if not known or not anew & {HAPROXY, KEEPALIVED}:
+        return None
+    return PlannedMove(holder, wait=HAPROXY in anew)
 
 
 def newcomers(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> set[str]:
@@ -243,11 +275,13 @@ def reaction(unit: str, change: FileChange) -> Reaction:
 SETTINGS_OF = {
     HAPROXY: (paths.HAPROXY_CONFIG, paths.CA_FILE),
     KEEPALIVED: (paths.KEEPALIVED_CONFIG,),
+    GUARD: (),
 }
 # Read only when the process starts.
 PROCESS_OF = {
     HAPROXY: (paths.HAPROXY_DROP_IN,),
     KEEPALIVED: (paths.KEEPALIVED_DROP_IN, paths.KEEPALIVED_ENV),
+    GUARD: (paths.GUARD_PROGRAM, paths.GUARD_UNIT, paths.NODE_SETTINGS),
 }
 
 

@@ -38,6 +38,7 @@ from kubeha.steps import (
     Gate,
     GateKind,
     HandBack,
+    MoveAway,
     NotePackages,
     PurgeNew,
     Remove,
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 
 Progress = Callable[[str, str], None]
 Look = Callable[[Sequence[str]], Awaitable[Mapping[str, Observed]]]
+# Moves the VIP away from a node; True: and waits for its connections.
+MoveVip = Callable[[str, bool], Awaitable[None]]
 Listen = Callable[[Mapping[str, Observed]], Awaitable[Mapping[str, tuple[str, ...] | None]]]
 
 
@@ -126,6 +129,7 @@ class Rollout:
     listen: Listen
     progress: Progress
     patience: Patience
+    move: MoveVip | None = None
 
     async def run(self) -> None:
         """All changes in order.
@@ -138,7 +142,7 @@ class Rollout:
             takeover = self.plan.takeover if change is self.plan.changes[0] else ()
             try:
                 memory.holder = await self._expected_holder(change)
-                for step in forward(change, takeover):
+                for step in forward(change, takeover, self.plan.move):
                     self.progress(change.node, step.title)
                     memory.done.append(step)
                     await self._step(change, step, memory)
@@ -249,13 +253,22 @@ class Rollout:
                 memory.packages = await self._packages(change.node)
             case PurgeNew():
                 await self._purge(change.node, memory.packages)
+            case TakeOver() | HandBack() | MoveAway():
+                await self._pass_vip(change.node, step)
+            case Gate():
+                await self._gate(change, step, memory)
+
+    async def _pass_vip(self, node: str, step: TakeOver | HandBack | MoveAway) -> None:
+        """The VIP goes from one keepalived to another."""
+        match step:
             case TakeOver(nodes=nodes):
                 await self._keepalived("stop", nodes)
                 await self._until_vip_is_gone(step)
             case HandBack(nodes=nodes):
                 await self._keepalived("start", nodes)
-            case Gate():
-                await self._gate(change, step, memory)
+            case MoveAway(wait=wait):
+                if self.move is not None:
+                    await self.move(node, wait)
 
     async def _run(self, node: str, step: Run) -> None:
         done = await self.hosts[node].run(
@@ -355,7 +368,10 @@ class Rollout:
             seen = await self.look([change.node])
             return gates.haproxy_serves(seen[change.node], before, gate.renewed)
         seen = await self.look([node.name for node in self.cluster.load_balancer_nodes])
-        reason = gates.keepalived_takes_part(seen[change.node], before, gate.renewed)
+        if gate.kind is GateKind.GUARD:
+            reason = gates.guard_runs(seen[change.node], before, gate.renewed)
+        else:
+            reason = gates.keepalived_takes_part(seen[change.node], before, gate.renewed)
         reason = reason or gates.vip_is_held(self.cluster, memory.holder, seen)
         if reason is not None or not self.plan.first or change != self.plan.changes[0]:
             return reason

@@ -10,7 +10,15 @@ from enum import StrEnum
 
 from kubeha import paths
 from kubeha.facts import NodeFacts
-from kubeha.plan import HAPROXY, KEEPALIVED, FileChange, NodeChange, Reaction
+from kubeha.plan import (
+    GUARD,
+    HAPROXY,
+    KEEPALIVED,
+    FileChange,
+    NodeChange,
+    PlannedMove,
+    Reaction,
+)
 from kubeha.remote import ABSENT, DIRECTORY, FileRemoval, FileState, FileWrite
 
 # Validated by the program itself before they are put in place.
@@ -99,11 +107,27 @@ class HandBack:
     nodes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class MoveAway:
+    """The VIP goes to another node, hitless; `wait` as in plan.PlannedMove."""
+
+    title: str
+    wait: bool
+
+
 class GateKind(StrEnum):
     """What has to be seen before the next step."""
 
     HAPROXY = "haproxy"
     KEEPALIVED = "keepalived"
+    GUARD = "guard"
+
+
+GATES = (
+    (HAPROXY, GateKind.HAPROXY),
+    (KEEPALIVED, GateKind.KEEPALIVED),
+    (GUARD, GateKind.GUARD),
+)
 
 
 @dataclass(frozen=True)
@@ -115,13 +139,18 @@ class Gate:
     renewed: bool
 
 
-Step = Run | Write | Stage | Remove | NotePackages | PurgeNew | TakeOver | HandBack | Gate
+Step = (
+    Run | Write | Stage | Remove | NotePackages | PurgeNew | TakeOver | HandBack | MoveAway | Gate
+)
 
 
-def forward(change: NodeChange, takeover: tuple[str, ...] = ()) -> tuple[Step, ...]:
+def forward(
+    change: NodeChange, takeover: tuple[str, ...] = (), move: PlannedMove | None = None
+) -> tuple[Step, ...]:
     """From what was seen to what is wanted, on one node.
 
-    `takeover`: nodes whose keepalived has to give the VIP away first; as late as can be.
+    `takeover`: nodes whose keepalived has to give the VIP away first; as late as can be. `move`:
+    the VIP leaves this node before a service is started anew.
     """
     support = tuple(f for f in change.files if f.path not in (*VALIDATED, paths.APPLIED))
     settings = tuple(f for f in change.files if f.path in VALIDATED)
@@ -139,15 +168,19 @@ def forward(change: NodeChange, takeover: tuple[str, ...] = ()) -> tuple[Step, .
         steps.append(Write("put the validated settings in place", writes))
         steps.append(_unstage(beside))
     if change.unmask or change.install:
-        units = change.unmask or tuple(service.unit for service in change.services)
+        units = change.unmask or (HAPROXY, KEEPALIVED)
         steps.append(Run("unmask the services", ("systemctl", "unmask", "--runtime", *units)))
     if support or change.install:
         steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
+    if move is not None and move.node == change.node:
+        rest = " and wait for its connections" if move.wait else ""
+        steps.append(MoveAway(f"move the VIP to another node{rest}", move.wait))
     steps += _service(change, HAPROXY, GateKind.HAPROXY)
     if takeover:
         who = ", ".join(takeover)
         steps.append(TakeOver(f"stop the keepalived that is not ours on {who}", takeover))
     steps += _service(change, KEEPALIVED, GateKind.KEEPALIVED)
+    steps += _service(change, GUARD, GateKind.GUARD)
     if stamp:
         writes = tuple(write(file) for file in stamp)
         steps.append(Write("note what the services were given", writes))
@@ -162,7 +195,7 @@ def install(change: NodeChange) -> tuple[Step, ...]:
     """
     if not change.install:
         return ()
-    units = tuple(service.unit for service in change.services)
+    units = (HAPROXY, KEEPALIVED)
     apt = APT_GET
     keep = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
     return (
@@ -229,19 +262,19 @@ def way_back(change: NodeChange, before: NodeFacts, done: Sequence[Step]) -> tup
     configuration with it.
     """
     steps: list[Step] = []
-    for unit in (KEEPALIVED, HAPROXY):
+    for unit in (GUARD, KEEPALIVED, HAPROXY):
         steps += _stop(unit, before, done)
     steps += [_unstage(step.files) for step in done if isinstance(step, Stage)]
     if any(isinstance(step, NotePackages) for step in done):
         steps.append(PurgeNew("remove the packages that were not there"))
     steps += _files_back(change)
     if tried(done, "mask"):
-        units = tuple(service.unit for service in change.services)
+        units = (HAPROXY, KEEPALIVED)
         unmask = ("systemctl", "unmask", "--runtime", *units)
         steps.append(Run("unmask the services", unmask, tolerate=True))
     if change.files or tried(done, "mask"):
         steps.append(Run("let systemd read its units again", ("systemctl", "daemon-reload")))
-    for unit, gate in ((HAPROXY, GateKind.HAPROXY), (KEEPALIVED, GateKind.KEEPALIVED)):
+    for unit, gate in GATES:
         steps += _again(unit, gate, before, done)
     for step in done:
         if isinstance(step, TakeOver):

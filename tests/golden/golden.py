@@ -1,10 +1,12 @@
 """The golden clusters: a cluster file each, and every file that is rendered from it.
 
-A file that is the same on every node of a cluster is kept once, under `every-node`.
+A file that is the same on every node of a cluster is kept once, under `every-node`. Programs that
+are the same in every cluster are not rendered, and not kept here.
 """
 
 from pathlib import Path
 
+from kubeha import paths
 from kubeha.config import parse
 from kubeha.desired import DesiredNode, Site, desired_node
 from kubeha.model import Cluster
@@ -13,6 +15,7 @@ from kubeha.vrrp import derived_vrid
 HERE = Path(__file__).parent
 CLUSTERS = sorted(path.parent.name for path in HERE.glob("*/kubeha.yaml"))
 WITHOUT_CA = {"bootstrap"}
+PROGRAMS = {paths.GUARD_PROGRAM, paths.HANDOVER_PROGRAM}
 
 
 def cluster_of(name: str) -> Cluster:
@@ -35,7 +38,7 @@ def rendered(name: str) -> dict[str, str]:
     """`node/path` (or `every-node/path`) -> content."""
     nodes = nodes_of(name)
     files: dict[str, str] = {}
-    for path in sorted({file.path for node in nodes for file in node.files}):
+    for path in sorted({file.path for node in nodes for file in node.files} - PROGRAMS):
         texts = {n.name: f.content for n in nodes for f in n.files if f.path == path}
         if len(set(texts.values())) == 1 and len(texts) == len(nodes):
             files[f"every-node{path}"] = next(iter(texts.values()))

@@ -8,12 +8,13 @@ from worlds import addresses, bare, cluster, said, text_file, unit
 from kubeha.facts import NodeFacts, Observed, Unreachable
 from kubeha.gates import (
     can_keep_the_vip,
+    guard_runs,
     haproxy_serves,
     keepalived_takes_part,
     vip_answers,
     vip_is_held,
 )
-from kubeha.plan import HAPROXY, KEEPALIVED
+from kubeha.plan import GUARD, HAPROXY, KEEPALIVED
 
 VIP = "198.51.100.10"
 OLD, NEW = "Name: HAProxy\nPid: 100\n", "Name: HAProxy\nPid: 200\n"
@@ -91,6 +92,16 @@ def test_an_unreachable_node_closes_every_gate() -> None:
 )
 def test_keepalived_has_to_take_part(facts: NodeFacts, words: str) -> None:
     assert keepalived_takes_part(facts, node("m1"), renewed=False) == words
+
+
+def test_the_guard_has_to_run_and_after_a_restart_to_be_a_new_one() -> None:
+    without = node("m1")
+    assert guard_runs(without, without, renewed=False) == "kubeha-guard.service is not there"
+    before = replace(without, units={**without.units, GUARD: unit(GUARD)})
+    assert guard_runs(before, without, renewed=False) is None
+    assert guard_runs(before, before, renewed=True) == "the old guard still runs"
+    lost = Unreachable("m1", "connection refused")
+    assert guard_runs(lost, before, renewed=False) == "connection refused"
 
 
 def test_the_old_keepalived_does_not_open_the_gate_of_a_restart() -> None:

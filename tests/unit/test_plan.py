@@ -39,7 +39,7 @@ def test_first_deployment_begins_with_the_primary() -> None:
     first = plan.changes[0]
     assert first.install == ("haproxy", "keepalived")
     assert {file.path for file in first.files} >= {paths.HAPROXY_CONFIG, paths.KEEPALIVED_CONFIG}
-    assert [service.reaction for service in first.services] == [Reaction.START, Reaction.START]
+    assert [service.reaction for service in first.services] == 3 * [Reaction.START]
     assert all(service.enable for service in first.services)
 
 

@@ -99,7 +99,7 @@ def test_the_primary_first_then_the_others_one_at_a_time() -> None:
     assert site.order == [
         f"{name}: start {unit}.service"
         for name in ("m1", "m2", "m3")
-        for unit in ("haproxy", "keepalived")
+        for unit in ("haproxy", "keepalived", "kubeha-guard")
     ]
     assert site.holders == ["m1"]
 
