@@ -47,6 +47,8 @@ class Seen:
     notices: list[Notice] = field(default_factory=list)
     busy: float = 0.0
     """How much of the processors' time was used, 0 to 1."""
+    error: str | None = None
+    """How the planned move failed."""
 
 
 def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any]:
@@ -62,18 +64,17 @@ def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any
     with ThreadPoolExecutor(1) as pool:
         with _observed(bench, seen, AFTER[event]):
             done: Future[float | None] = pool.submit(strike, bench, seen)
-        error = _outcome(done, seen)
+        _finish(done, seen)
     repair(bench, seen)
-    return {**measured(seen, died=crash), "error": error}
+    return measured(seen, died=crash)
 
 
-def _outcome(done: Future[float | None], seen: Seen) -> str | None:
-    """Wait for the end of what was done; why it failed, if it did. That counts like any trial."""
+def _finish(done: Future[float | None], seen: Seen) -> None:
+    """Wait for the end of what was done. A move that ends in an error counts like any other."""
     try:
         seen.struck = done.result() or seen.struck
     except NotWell as error:
-        return str(error)
-    return None
+        seen.error = str(error)
 
 
 @contextmanager
@@ -115,7 +116,8 @@ def _move(configuration: Configuration) -> Callable[[Bench, Seen], None]:
 
 def _return(configuration: Configuration) -> Callable[[Bench, Seen], None]:
     def come_back(bench: Bench, seen: Seen) -> None:
-        wait_for("another holder", lambda: set(bench.holders()) - {seen.holder}, timeout=60)
+        if seen.error is None:
+            wait_for("another holder", lambda: set(bench.holders()) - {seen.holder}, timeout=60)
         configuration.come_back(bench, seen.holder)
 
     return come_back
@@ -147,6 +149,7 @@ def measured(seen: Seen, *, died: bool) -> dict[str, Any]:
         "nobody": _rounded(longest(timeline, seen.end, lambda count: count == 0)),
         "moves": moves(timeline),
         "busy": round(seen.busy, 2),
+        "error": seen.error,
         **_before(seen),
     }
 
