@@ -139,8 +139,8 @@ def fault(
 ) -> None:
     """Break machines or their segment on purpose; `kubeha lab heal` undoes it.
 
-    vip-stolen and rogue-vrrp concern the whole segment: name no machine with them. Settings are
-    shown with their defaults; for example `kubeha lab fault loss percent=50 m2`.
+    vip-stolen, rogue-vrrp and idle-flood concern the whole segment: name no machine with them.
+    Settings are shown with their defaults; for example `kubeha lab fault loss percent=50 m2`.
 
     \b
     power-off               cut the power, without a last packet

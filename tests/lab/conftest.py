@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from endpoint import Endpoint
 from running_lab import RunningLab, new_name
 
 # A runner that gives up sends SIGTERM: the labs have to be taken down then, too.
@@ -69,6 +70,14 @@ def machines(request: pytest.FixtureRequest, lab_directory: Path) -> Iterator[Ru
 def cluster(request: pytest.FixtureRequest, lab_directory: Path) -> Iterator[RunningLab]:
     """Three control plane machines with a running Kubernetes control plane, and a client."""
     yield from labs(request, lab_directory)
+
+
+@pytest.fixture(scope="session")
+def deployed(cluster: RunningLab) -> Endpoint:
+    """The shared control plane with the endpoint on it."""
+    endpoint = Endpoint(cluster)
+    endpoint.apply()
+    return endpoint
 
 
 @pytest.fixture
