@@ -21,6 +21,12 @@ NAMES = {
     "stream": "Long-lived connections",
     "watch": "Watches",
 }
+_ONE = {
+    "version": "new connection",
+    "read": "authenticated read",
+    "stream": "long-lived connection",
+    "watch": "watch",
+}
 _WAIT_HEIGHT = 52
 _ANSWERS = 8
 # Places that share a mark.

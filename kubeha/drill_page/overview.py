@@ -132,10 +132,16 @@ def row(fault: Fault, index: int) -> Row:
         failed=share(fault.failed, fault.requests),
         broken=share(fault.broken, fault.connections),
         new_holder=seconds(holder.most) if holder else NOTHING,
-        two_holders=seconds(fault.two_holders) if fault.two_holders > 0 else "never",
+        two_holders=_two_holders(fault),
         moves=span(fault.moves),
         wrong_moves=_wrong_moves(fault),
     )
+
+
+def _two_holders(fault: Fault) -> str:
+    if not fault.recorded:
+        return NOTHING
+    return seconds(fault.two_holders) if fault.two_holders > 0 else "never"
 
 
 def _wrong_moves(fault: Fault) -> bool:
@@ -151,7 +157,8 @@ def reasons(fault: Fault) -> list[tuple[str, str]]:
         if trial.verdict != PASS:
             for reason in trial.reasons or (f"{VERDICT[trial.verdict]}, no reason is given",):
                 said.setdefault(reason, []).append(trial.number)
-    shown = [(reason, _numbers(numbers)) for reason, numbers in said.items()]
+    alone = len(fault.trials) == 1
+    shown = [(reason, "" if alone else _numbers(numbers)) for reason, numbers in said.items()]
     more = len(shown) - _MOST_REASONS
     return shown[:_MOST_REASONS] + ([(f"{more} more reasons", "at the trials")] if more > 0 else [])
 

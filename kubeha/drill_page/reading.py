@@ -92,6 +92,11 @@ class Trial:
     two_holders: float
     moves: int
 
+    @property
+    def recorded(self) -> bool:
+        """Did it come to its strike?"""
+        return bool(self.attempts or self.holders)
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -138,6 +143,10 @@ class Fault:
     moves: tuple[int, ...]
     budget: Budget
     trials: tuple[Trial, ...]
+
+    @property
+    def recorded(self) -> bool:
+        return any(trial.recorded for trial in self.trials)
 
 
 @dataclass(frozen=True)

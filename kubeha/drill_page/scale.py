@@ -118,8 +118,11 @@ def round_step(room: float, count: int) -> float:
 
 
 def _round_times(begin: float, end: float, count: int) -> Sequence[float]:
+    """About so many round times; one at least, unless there is not a tenth of a second."""
     step = round_step(end - begin, count)
     first, last = math.ceil(begin / step - 1e-9), math.floor(end / step + 1e-9)
+    if first > last and step > 0.1:
+        return _round_times(begin, end, count + 1)
     return [number * step for number in range(first, last + 1)]
 
 

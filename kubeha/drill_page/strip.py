@@ -156,7 +156,7 @@ def _dots(fault: Fault, place: Place, pixels: int, middle: int) -> Iterator[Dot]
             left=percent(place(value)),
             y=middle + row * (_DOT - 0.5),
             bad=trial.verdict != PASS or late(value, fault.budget),
-            title=f"trial {trial.number} on {trial.node}: {seconds(value)}",
+            title=f"trial {trial.number}: {seconds(value)}",
         )
 
 
@@ -167,7 +167,7 @@ def late(silence: float | None, budget: Budget) -> bool:
 
 def _words(fault: Fault) -> str:
     if fault.silence is None:
-        return "no silence was measured"
+        return "No silence was measured."
     if fault.count == 1:
         told = f"Silence in the one trial: {seconds(fault.silence.most)}."
     else:

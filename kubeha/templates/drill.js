@@ -48,5 +48,5 @@
   show(false);
   document.querySelector(".title").append(button);
   // On paper nothing can be opened.
-  addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details")) each.open = true; });
+  addEventListener("beforeprint", () => { for (const each of trials) each.open = true; });
 })();

@@ -181,6 +181,7 @@ def test_a_result_without_anything_has_a_page() -> None:
     never = {"fault": "drain", "verdict": "unknown", "trials": 1}
     page = Page(render({"faults": [never], "trials": [{"fault": "drain", "number": 1}]}))
     assert "The drill could not be judged" in page.text
+    assert "this trial never came to its strike" in page.text
 
 
 def test_a_long_drill_has_a_small_page() -> None:
