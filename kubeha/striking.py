@@ -60,20 +60,25 @@ class Striker:
 
     async def heal(self) -> float:
         """Undo it now, or wait for the node to have done it."""
-        wound, self._wound = self._wound, None
-        if wound is None or wound.blow.heal is None and not wound.fault.reboots:
+        wound = self._wound
+        if wound is None:
             return time.time()
         if wound.fault.off_wire:
             await asyncio.sleep(max(0.0, wound.due - time.time()))
-            begun = time.time()
-            await self._await_return(wound.node)
-            return begun
-        assert wound.blow.heal is not None
         begun = time.time()
-        async with connect(self._cluster, wound.node, become_password=self._password) as host:
-            await _run(host, wound.blow.heal)
-            await _run(host, ("systemctl", "stop", f"{blows.UNIT}.timer"))
+        if wound.fault.off_wire:
+            await self._await_return(wound.node)
+        elif wound.blow.heal is not None:
+            await self._undo(wound.node, wound.blow.heal)
+        # Only now: what could not be healed is tried again before the next trial.
+        self._wound = None
         return begun
+
+    async def _undo(self, node: Node, heal: tuple[str, ...]) -> None:
+        async with connect(self._cluster, node, become_password=self._password) as host:
+            await _run(host, heal)
+            # A fault that was refused never had a timer.
+            await host.run(("systemctl", "stop", f"{blows.UNIT}.timer"), timeout=20.0)
 
     async def _await_return(self, node: Node) -> None:
         """A machine that was cut off answers again. Raises HostError when it does not."""

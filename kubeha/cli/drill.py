@@ -208,6 +208,8 @@ class _Run:
             _note(file, trial)
             done.append(trial)
             out.stderr().print(trial_line(trial, self.wanted.trials))
+            # What could not be healed in the trial ends the drill, if it cannot be healed now.
+            await drill.injector.heal()
         return result(head, done)
 
     def _drill(self) -> "Drill":

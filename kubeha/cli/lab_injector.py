@@ -64,8 +64,9 @@ class LabInjector:
     async def heal(self) -> float:
         if self._struck is None:
             return await self._striker.heal()
-        struck, self._struck = self._struck, None
-        return await asyncio.to_thread(self._heal, struck)
+        begun = await asyncio.to_thread(self._heal, self._struck)
+        self._struck = None
+        return begun
 
     def _heal(self, struck: str) -> float:
         from kubeha.lab import faults, lifecycle
