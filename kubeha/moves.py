@@ -309,6 +309,8 @@ def told(cluster: Cluster, result: MoveResult, drained: str | None = None) -> st
     lines.append(f"{vip} moved from {result.former} to {result.holder}.")
     if result.plain:
         lines.append(f"Its established connections were not kept: {result.plain}.")
+    elif result.carried == 0:
+        lines.append("It had no established connections.")
     elif result.closed is not None:
         ended = "" if result.carried is None else f"{result.carried} established connections: "
         rest = f"{result.closed} closed at the deadline" if result.closed else "all have ended"

@@ -50,6 +50,12 @@ def plan_text(plan: Plan, *, diff: bool = True) -> str:
         lines.append(f"Order: {first} first; once it holds {plan.vip}, the others one at a time.")
     elif plan.holder:
         lines.append(f"Order: the holder of {plan.vip}, {plan.holder}, comes last.")
+    if plan.move:
+        rest = ", once its connections have ended or --deadline has come" if plan.move.wait else ""
+        lines.append(
+            f"Move: {plan.vip} goes from {plan.move.node} to another node, without breaking"
+            f" connections, before services are started anew there{rest}."
+        )
     files = sum(len(change.files) for change in plan.changes)
     lines.append(
         f"Plan: {count} node{'s' if count != 1 else ''} to change, {files} files to write."
@@ -111,6 +117,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "first_deployment": plan.first,
         "holder": plan.holder,
         "takeover": list(plan.takeover),
+        "move": {"from": plan.move.node, "wait": plan.move.wait} if plan.move else None,
         "changes": [_change_json(change) for change in plan.changes],
     }
 

@@ -5,7 +5,7 @@ The checks of a running endpoint, in the order in which they are told.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from kubeha import keepalived, paths
+from kubeha import keepalived
 from kubeha.checks import (
     automation,
     certificates,
@@ -40,8 +40,7 @@ def enough_left(world: World) -> Iterator[Finding]:
         yield kinds.FEW_BALANCERS.at(
             "",
             f"only {' and '.join(able) or 'no node'} can take the VIP: the next loss is an outage",
-            "bring the others back: see the findings on them; kubeha undoes no drain yet:"
-            f" echo 0 >{paths.DRAIN_FILE}",
+            "bring the others back: see the findings on them; of a drained node: kubeha undrain",
         )
     ready = [f.name for f in world.control_plane if alive(f.fetched.get(API_READYZ))]
     if ready and len(ready) < 2 <= len(world.cluster.control_plane):

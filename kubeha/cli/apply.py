@@ -26,18 +26,27 @@ def apply(
     ),
     ignore: list[str] = options.Ignore,
     no_diff: bool = typer.Option(False, "--no-diff", help="Leave the files' contents out."),
+    deadline: str = options.Deadline,
     ask_become_pass: bool = options.AskBecomePass,
 ) -> None:
     """Check, plan, ask, then roll out node by node and verify."""
     from kubeha.cli.cluster_file import load
 
+    seconds = options.deadline(deadline)
     cluster = load(context, ignore=ignore, warn=False)
     password = options.become_password(ask_become_pass)
-    raise typer.Exit(asyncio.run(_apply(cluster, password, yes=yes, adopt=adopt, diff=not no_diff)))
+    doing = _apply(cluster, password, yes=yes, adopt=adopt, diff=not no_diff, deadline=seconds)
+    raise typer.Exit(asyncio.run(doing))
 
 
 async def _apply(
-    cluster: "Cluster", password: str | None, *, yes: bool, adopt: bool, diff: bool
+    cluster: "Cluster",
+    password: str | None,
+    *,
+    yes: bool,
+    adopt: bool,
+    diff: bool,
+    deadline: float,
 ) -> int:
     from kubeha.cli import output as out
     from kubeha.cli.preparation import prepare
@@ -56,7 +65,7 @@ async def _apply(
             if not yes and not _confirmed(cluster.cluster):
                 out.stderr().print("Nothing was changed.")
                 return ExitCode.INTERRUPTED
-            await roll_out(cluster, fleet, prepared)
+            await roll_out(cluster, fleet, prepared, deadline)
         return await _verify(cluster, fleet)
 
 
@@ -97,12 +106,25 @@ def _confirmed(cluster: str) -> bool:
         raise KeyboardInterrupt from None
 
 
-async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> None:
+async def roll_out(
+    cluster: "Cluster", fleet: "Fleet", prepared: "Prepared", deadline: float
+) -> None:
     """Carry out the plan, telling each step."""
     from kubeha.cli import output as out
     from kubeha.listening import listen_for_vip
+    from kubeha.moves import Refused
+    from kubeha.moving import move
     from kubeha.observe import observe
     from kubeha.rollout import Rollout, patience
+
+    async def move_away(node: str, wait: bool) -> None:
+        try:
+            await move(
+                cluster, fleet, away_from=node, deadline=deadline, wait=wait, tell=out.progress
+            )
+        except Refused as refusal:
+            # There is nobody else: what has to be started anew is, as it would be without a move.
+            out.progress(node, f"no planned move: {refusal.message}")
 
     assert prepared.plan is not None
     await Rollout(
@@ -114,6 +136,7 @@ async def roll_out(cluster: "Cluster", fleet: "Fleet", prepared: "Prepared") -> 
         listen=lambda seen: listen_for_vip(cluster, fleet.hosts, seen),
         progress=out.progress,
         patience=patience(cluster),
+        move=move_away,
     ).run()
 
 

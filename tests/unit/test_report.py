@@ -63,7 +63,7 @@ def test_a_first_plan_reads_as_a_checklist() -> None:
         "3. m3",
         "   the same as on m1",
         "Order: m1 first; once it holds 198.51.100.10, the others one at a time.",
-        "Plan: 3 nodes to change, 27 files to write.",
+        "Plan: 3 nodes to change, 39 files to write.",
     ]
 
 
