@@ -40,19 +40,23 @@ HOLDER_FILE = "/run/kubeha/holder"
 STATE_FILE = "/run/kubeha/guard.json"
 
 # All in seconds.
-PATIENCE = 0.06  # a normal handover overlaps for some milliseconds; then it is a conflict
-ASK_AGAIN = 0.02  # while there is a conflict
+PATIENCE = 0.05  # a normal handover overlaps for some milliseconds; then it is a conflict
+ASK_AGAIN = 0.0125  # while there is a conflict
 STALE = 0.045  # what has not been heard for so long counts no more
 ALIKE = 0.15  # who took the VIP within so long of another one has not held it longer
-ONLY_RANK = 0.25  # a conflict that lasts: what both sides measure may differ, ranks do not
-NO_CLAIM = 0.1  # per rank: wait longer for the claim of a guard that is about to come back
+ONLY_RANK = 1.0  # a conflict that lasts: what both sides measure may differ, ranks do not
+NO_CLAIM = 0.1  # per rank: a rival without a guard is waited for longer
+HANGS = 1.0  # without an advertisement, when the rival has yielded
 REACTION = 0.1  # what keepalived may take to give the VIP up
 PROBE = 0.25  # how often the one who stepped down asks whether the VIP is held
 MISSES = 3
 BEAT = 0.25  # while holding, to notice that this machine was paused
 PAUSED = 0.2  # so late after a beat it was
-ROUND, QUICK_ROUND = 1.0, 0.3  # while holding: is anybody there? And when nobody was
+ROUND, QUICK_ROUND = 0.25, 0.1  # while holding: is anybody there? And when nobody was
+SLOW_ROUND = 2.0  # when only the gateway can answer
+RECENT = 10.0  # a peer that has answered within so long is one to wait for
 LONELY = 3  # rounds
+FULL = 8  # one round in so many asks the gateway as well, and peers for the VIP
 SETTLE = 5.0  # after the last peer answered
 DOUBT = 5.0  # after a conflict that came back although advertisements had arrived; then doubled
 MOST_DOUBT = 600.0
@@ -71,6 +75,7 @@ class Me(NamedTuple):
     rank: int
     peers: Dict[bytes, str]  # address -> name
     advert_interval: float
+    port: int
 
 
 class Claim(NamedTuple):
@@ -93,6 +98,7 @@ Lost = NamedTuple("Lost", [])
 Answer = NamedTuple("Answer", [("address", bytes), ("mac", bytes)])  # ARP or NDP, not my own
 Claimed = NamedTuple("Claimed", [("mac", bytes), ("claim", Claim)])
 OwnAdvert = NamedTuple("OwnAdvert", [])  # my keepalived has sent one
+Alive = NamedTuple("Alive", [("address", bytes)])  # this node's HAProxy answers
 Stopped = NamedTuple("Stopped", [])  # the processes of my keepalived stand still
 Advert = NamedTuple("Advert", [("source", bytes)])  # has passed this node's packet filter
 Gateway = NamedTuple("Gateway", [("address", Optional[bytes])])
@@ -108,6 +114,7 @@ End = NamedTuple("End", [])  # kill keepalived, take the VIP off the interface
 WatchOwn = NamedTuple("WatchOwn", [("on", bool)])  # OwnAdvert, Stopped
 WatchPeers = NamedTuple("WatchPeers", [("on", bool)])  # Advert
 FindGateway = NamedTuple("FindGateway", [])  # Gateway
+Try = NamedTuple("Try", [("address", bytes)])  # Alive
 Tell = NamedTuple("Tell", [("why", Optional[str]), ("other", str), ("text", str)])
 
 
@@ -118,6 +125,8 @@ class Rival:
         self.heard = 0.0
         self.claim = None  # type: Optional[Claim]
         self.claimed = 0.0
+        self.tried = False
+        self.alive = False
 
 
 class Aside:
@@ -152,6 +161,10 @@ class Guard:
         self.gateway_answered = False
         self.somebody = False
         self.rounds_alone = 0
+        self.round = 0
+        self.peer_heard = -NEVER
+        # A peer held the VIP as well: time to see whether my keepalived is at work.
+        self.suspicious = False
         self.seen_alive = set()  # type: Set[bytes]
         self.came_back = -NEVER
         # So long advertisements have to arrive before they count.
@@ -267,6 +280,8 @@ class Guard:
         self.macs[address] = mac
         self.somebody = True
         self.gateway_answered = self.gateway_answered or address == self.gateway
+        if address in self.me.peers:
+            self.peer_heard = self.now
         if self.aside is not None and self.aside.why == ISOLATED:
             self._come_back("somebody answers again")
         if self.holds and address in self.me.peers:
@@ -295,6 +310,7 @@ class Guard:
             self._in(max(REACTION, 3.5 * self.me.advert_interval), "judge_own")
             self._in(ASK_AGAIN, "conflict")
             self.advertises = None
+            self.suspicious = False
             self._do(WatchOwn(True))
             self._look_around()
         rival = self.rivals.setdefault(mac, Rival())
@@ -322,8 +338,10 @@ class Guard:
         if not self.rivals:
             self._end_conflict()
             return
+        self.suspicious = True
         if self.aside is None and self.now - self.began >= PATIENCE:
             for mac, rival in self.rivals.items():
+                self._try(mac, rival)
                 if self._yields_to(rival):
                     self._step_down(CONFLICT, mac, "%s holds the VIP as well" % self._name(mac))
                     return
@@ -331,14 +349,28 @@ class Guard:
         self._do(Ask(self.me.vip, None))
         self._in(ASK_AGAIN, "conflict")
 
+    def _try(self, mac: bytes, rival: Rival) -> None:
+        if rival.claim is None and not rival.tried:
+            rival.tried = True
+            self._do(*(Try(peer) for peer in self.me.peers if self.macs.get(peer) == mac))
+
+    def _on_alive(self, event: Alive) -> None:
+        rival = self.rivals.get(self.macs.get(event.address, b""))
+        if rival is not None:
+            rival.alive = True
+
     def _yields_to(self, rival: Rival) -> bool:
-        """The order that both sides compute alike."""
+        """The order that both sides compute alike.
+
+        A rival whose guard is silent is yielded to only if its HAProxy answers: where all programs
+        of a machine hang, its kernel goes on answering ARP, and nobody would serve.
+        """
         assert self.began is not None and self.since is not None
         age = self.now - self.began
         claim = rival.claim
         if claim is None:
             later = len(self.me.peers) - self.me.rank
-            return age >= PATIENCE + NO_CLAIM * (1 + max(0, later))
+            return rival.alive and age >= PATIENCE + NO_CLAIM * (1 + max(0, later))
         mute = self.advertises is False
         if mute != claim.mute:
             return mute
@@ -384,17 +416,25 @@ class Guard:
             self._say(asks=True)
 
     def _time_to_judge_own(self) -> None:
-        """It has sent nothing for three intervals: it hangs, and cannot give the VIP up."""
-        if self.advertises is not True and self.holds:
-            self.advertises = False
-            mac = next(iter(self.rivals), None)
-            self._step_down(HUNG, mac, "keepalived holds the VIP and sends no advertisements")
+        """It has sent nothing for three intervals. Against a rival that settles it; without one
+        there is time to look longer, for then it has to be ended, or nobody would ever know."""
+        self.advertises = False
+        if self.began is None and self.suspicious:
+            self._in(max(HANGS, 10 * self.me.advert_interval), "end_own")
+        elif self.began is None:
+            self._forget_own()
+
+    def _time_to_end_own(self) -> None:
+        if self.holds and self.advertises is False:
+            self._step_down(HUNG, None, "keepalived holds the VIP and sends no advertisements")
         self._do(WatchOwn(False))
 
     def _forget_own(self) -> None:
-        self.advertises = None
-        if self.timers.pop("judge_own", None) is not None:
+        if self.advertises is False or "judge_own" in self.timers:
             self._do(WatchOwn(False))
+        for name in ("judge_own", "end_own"):
+            self.timers.pop(name, None)
+        self.advertises = None
 
     # Stepping down and coming back.
 
@@ -421,7 +461,7 @@ class Guard:
         if self.aside is None or self.holds:
             return
         if self.aside.why == ISOLATED:
-            self._ask_round()
+            self._ask_round(everything=True)
             self._in(ROUND, "probe")
             return
         self.aside.misses = 0 if self.aside.answered else self.aside.misses + 1
@@ -460,19 +500,22 @@ class Guard:
         if known and self.rounds_alone >= LONELY and self.aside is None:
             self._step_down(ISOLATED, None, "neither the gateway nor any other node answers")
             return
+        lonely = self.now - self.peer_heard > RECENT
+        self._ask_round(lonely or self.rounds_alone > 0 or self.round % FULL == 0)
+        self.round += 1
         self.somebody = False
-        self._ask_round()
-        self._in(QUICK_ROUND if self.rounds_alone else ROUND, "round")
+        self._in(SLOW_ROUND if lonely else QUICK_ROUND if self.rounds_alone else ROUND, "round")
 
-    def _ask_round(self) -> None:
+    def _ask_round(self, everything: bool) -> None:
         """The gateway comes with the event that FindGateway leads to."""
-        self._do(FindGateway())
-        everybody = self.rounds_alone > 0 or self.aside is not None
+        broadcast = self.rounds_alone > 0 or self.aside is not None
         for peer in self.me.peers:
-            mac = None if everybody else self.macs.get(peer)
+            mac = None if broadcast else self.macs.get(peer)
             self._do(Ask(peer, mac))
-            if mac is not None:
+            if mac is not None and everything:
                 self._do(Ask(self.me.vip, mac))
+        if everything:
+            self._do(FindGateway())
 
     def _on_gateway(self, event: Gateway) -> None:
         if event.address != self.gateway:
@@ -664,6 +707,7 @@ class Wire:
         self.listed = None  # type: Optional[bool]
         self.own = None  # type: Optional[socket.socket]
         self.peers = None  # type: Optional[socket.socket]
+        self.tries = {}  # type: Dict[socket.socket, bytes]
         for sock in (self.netlink, self.claims, self.neighbours):
             sock.setblocking(False)
 
@@ -687,10 +731,12 @@ class Wire:
 
     def listening(self) -> List[socket.socket]:
         all_of_them = (self.netlink, self.claims, self.neighbours, self.own, self.peers)
-        return [sock for sock in all_of_them if sock is not None]
+        return [sock for sock in all_of_them if sock is not None] + list(self.tries)
 
     def read(self, sock: socket.socket) -> List[Any]:
-        """The events in what has arrived; netlink's are (address, there?)."""
+        """The events in what has arrived; netlink's tell whether the VIP is there."""
+        if sock in self.tries:
+            return self._tried(sock)
         events = []  # type: List[Any]
         for _ in range(64):
             try:
@@ -797,6 +843,35 @@ class Wire:
                 socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.interface.encode()
             )
             self.peers.setblocking(False)
+
+    def try_haproxy(self, address: bytes) -> None:
+        """Whatever it says to an empty request, that it closes included, shows that it is alive.
+
+        The kernel accepts connections for a HAProxy that hangs, and refuses them for none.
+        """
+        for sock in [sock for sock, tried in self.tries.items() if tried == address]:
+            del self.tries[sock]
+            sock.close()
+        family = socket.AF_INET if self.version == 4 else socket.AF_INET6
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(0.05)
+            sock.connect((socket.inet_ntop(family, address), self.me.port))
+            sock.send(b"\r\n\r\n")
+        except OSError:
+            sock.close()
+            raise
+        self.tries[sock] = address
+
+    def _tried(self, sock: socket.socket) -> List[Any]:
+        address = self.tries.pop(sock)
+        try:
+            sock.recv(64)
+            return [Alive(address)]
+        except OSError as error:
+            return [Alive(address)] if error.errno == errno.ECONNRESET else []
+        finally:
+            sock.close()
 
     def gateway(self) -> Optional[bytes]:
         """The default route's next hop on this interface."""
@@ -920,6 +995,9 @@ class Loop:
     def _settled(self, _: Settled) -> None:
         overwrite(FRESH_FILE, "0\n")
 
+    def _try(self, action: Try) -> None:
+        self.wire.try_haproxy(action.address)
+
     def _watchown(self, action: WatchOwn) -> Optional[Stopped]:
         self.wire.watch_own(action.on)
         return Stopped() if action.on and stands_still(keepalived_processes()) else None
@@ -981,7 +1059,8 @@ def read_settings(path: str) -> Tuple[str, Me]:
     family = socket.AF_INET6 if ":" in told["vip"] else socket.AF_INET
     peers = {socket.inet_pton(family, a): name for name, a in told["peers"].items()}
     address, vip = (socket.inet_pton(family, told[name]) for name in ("address", "vip"))
-    me = Me(address, vip, told["vrid"], told["rank"], peers, told["advert_interval"])
+    interval, port = told["advert_interval"], told["port"]
+    me = Me(address, vip, told["vrid"], told["rank"], peers, interval, port)
     return told["interface"], me
 
 

@@ -1,0 +1,351 @@
+"""The guard's decisions: events with the time in, actions out. No sockets, no clocks."""
+
+import socket
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated_guards import ADDRESSES, GATEWAY, GATEWAY_MAC, MACS, VIP, Segment, claim, guard
+
+from kubeha.node.guard import (
+    Advert,
+    Alive,
+    Announce,
+    Answer,
+    Ask,
+    Block,
+    Claimed,
+    End,
+    Gateway,
+    Guard,
+    Lost,
+    OwnAdvert,
+    Say,
+    Settled,
+    Stopped,
+    Taken,
+    Tick,
+    Try,
+    advert_vrid,
+    advertised,
+    arp,
+    arp_sender,
+    interface_address,
+    messages,
+    pack_claim,
+    unpack_claim,
+)
+
+STRANGER = bytes([2, 0, 0, 0, 0, 99])
+
+
+class Did(list[object]):
+    """Actions, in their order; named tuples of different names are different here."""
+
+    def __contains__(self, wanted: object) -> bool:
+        return self.place(wanted) is not None
+
+    def place(self, wanted: object) -> int | None:
+        alike = (type(one) is type(wanted) and one == wanted for one in self)
+        return next((number for number, fits in enumerate(alike) if fits), None)
+
+
+def react(one: Guard, now: float, event: object) -> Did:
+    return Did(one.react(now, event))
+
+
+def until(one: Guard, now: float, end: float, *heard: object) -> Did:
+    """All that it does from `now` to `end`; it hears `heard` every 10 ms."""
+    did = Did()
+    while now <= end:
+        for event in heard or (Tick(),):
+            did += one.react(now, event)
+        now += 0.01
+    return did
+
+
+def holder(rank: int = 1, *, held: float = 60.0) -> Guard:
+    """A guard whose node has held the VIP alone for a while; it knows its peers' MAC addresses."""
+    one = guard(rank)
+    one.react(0.0, Taken(held))
+    for other in {0, 1, 2} - {rank}:
+        one.react(0.001, Answer(ADDRESSES[other], MACS[other]))
+    return one
+
+
+def test_the_one_that_has_held_it_longer_stays() -> None:
+    old = holder(held=60)
+    did = until(old, 0.01, 0.3, Claimed(MACS[0], claim(0, held=0.0)), OwnAdvert())
+    assert Block(True) not in did
+    young = holder(held=0)
+    did = until(young, 0.01, 0.3, Claimed(MACS[0], claim(0, held=60.0)))
+    assert Block(True) in did
+
+
+def test_who_took_it_at_the_same_moment_is_decided_by_rank() -> None:
+    assert Block(True) in until(holder(1, held=0), 0, 0.1, Claimed(MACS[0], claim(0)))
+    assert Block(True) not in until(holder(1, held=0), 0, 0.1, Claimed(MACS[2], claim(2)))
+
+
+def test_a_handover_that_overlaps_is_no_conflict() -> None:
+    one = holder(held=0)
+    one.react(0.01, Claimed(MACS[0], claim(0, held=60)))
+    did = react(one, 0.03, Claimed(MACS[0], claim(0, holds=False)))
+    assert Announce() in did
+    assert Block(True) not in until(one, 0.03, 1.0)
+
+
+def test_an_answer_of_arp_that_is_not_repeated_is_no_conflict() -> None:
+    one = holder(2, held=0)
+    one.react(0.01, Answer(VIP, MACS[0]))
+    assert Block(True) not in until(one, 0.01, 2.0, Answer(ADDRESSES[0], MACS[0]), OwnAdvert())
+
+
+def test_a_stranger_is_never_yielded_to_but_the_vip_is_announced_again() -> None:
+    one = holder(2, held=0)
+    did = until(one, 0.01, 5.0, Answer(VIP, STRANGER), Answer(ADDRESSES[0], MACS[0]))
+    assert Announce() in did and Block(True) not in did
+    forged = claim(0)._replace(address=bytes([198, 51, 100, 66]))
+    assert Block(True) not in until(one, 6.0, 7.0, Claimed(STRANGER, forged))
+
+
+def test_a_rival_without_a_guard_is_yielded_to_later_by_the_better_rank() -> None:
+    heard = (Answer(VIP, MACS[0]), Answer(ADDRESSES[0], MACS[0]), Alive(ADDRESSES[0]), OwnAdvert())
+    assert Block(True) in until(holder(2, held=60), 0.01, 0.2, *heard)
+    assert Block(True) not in until(holder(1, held=60), 0.01, 0.2, *heard)
+    assert Block(True) in until(holder(1, held=60), 0.01, 0.4, *heard)
+
+
+def test_a_rival_of_which_nothing_but_the_kernel_answers_is_not_yielded_to() -> None:
+    heard = (Answer(VIP, MACS[0]), Answer(ADDRESSES[0], MACS[0]), OwnAdvert())
+    did = until(holder(2, held=0), 0.01, 10.0, *heard)
+    assert Try(ADDRESSES[0]) in did and Block(True) not in did
+
+
+def test_a_hung_keepalived_is_ended_at_once_however_long_it_has_held() -> None:
+    one = holder(held=60)
+    one.react(0.01, Claimed(MACS[0], claim(0)))
+    one.react(0.011, Stopped())
+    did = until(one, 0.011, 0.1, Claimed(MACS[0], claim(0)))
+    assert (did.place(Block(True)) or 0) < (did.place(End()) or 0)
+
+
+def test_a_keepalived_that_sends_nothing_is_ended_although_the_rival_yielded() -> None:
+    one = holder(held=60)
+    until(one, 0.01, 0.03, Claimed(MACS[0], claim(0)))
+    one.react(0.05, Claimed(MACS[0], claim(0, holds=False)))
+    did = until(one, 0.05, 2.0, Answer(ADDRESSES[0], MACS[0]))
+    assert Block(True) in did and End() in did
+    healthy = holder(held=60)
+    until(healthy, 0.01, 0.03, Claimed(MACS[0], claim(0)))
+    healthy.react(0.05, Claimed(MACS[0], claim(0, holds=False)))
+    healthy.react(0.09, OwnAdvert())
+    assert Block(True) not in until(healthy, 0.09, 2.0, Answer(ADDRESSES[0], MACS[0]))
+
+
+def test_a_keepalived_that_does_not_react_is_ended() -> None:
+    one = holder(held=0)
+    until(one, 0.01, 0.07, Claimed(MACS[0], claim(0, held=60)))
+    assert End() in until(one, 0.07, 0.3, Claimed(MACS[0], claim(0, held=60)))
+
+
+def aside(rank: int = 1) -> Guard:
+    """A guard that has stepped down for m1."""
+    one = holder(rank, held=0)
+    assert Block(True) in until(one, 0.01, 0.1, Claimed(MACS[0], claim(0, held=60)))
+    one.react(0.1, Lost())
+    return one
+
+
+def test_it_stays_aside_while_the_other_answers() -> None:
+    assert Block(False) not in until(aside(), 0.1, 100.0, Answer(VIP, MACS[0]))
+
+
+def test_it_comes_back_when_nobody_answers() -> None:
+    assert Block(False) in until(aside(), 0.1, 1.6)
+    assert Block(False) in until(aside(), 0.1, 1.6, Answer(VIP, STRANGER))
+
+
+def test_it_comes_back_when_the_other_gives_the_vip_up() -> None:
+    assert Block(False) in react(aside(), 0.2, Claimed(MACS[0], claim(0, holds=False)))
+    assert Block(False) not in react(aside(), 0.2, Claimed(MACS[2], claim(2, holds=False)))
+
+
+def test_it_comes_back_when_advertisements_arrive_but_believes_them_less_each_time() -> None:
+    one = aside()
+    assert Block(False) not in react(one, 0.2, Advert(ADDRESSES[0]))
+    assert Block(False) in react(one, 0.3, Advert(ADDRESSES[0]))
+    one.react(0.7, Taken(0.0))
+    did = until(one, 0.7, 0.9, Claimed(MACS[0], claim(0, held=60)))
+    assert Block(True) in did
+    one.react(1.0, Lost())
+    one.react(1.1, Advert(ADDRESSES[0]))
+    assert Block(False) not in react(one, 1.3, Advert(ADDRESSES[0]))
+    assert Block(False) in react(one, 6.2, Advert(ADDRESSES[0]))
+
+
+def test_a_new_holder_settles_when_every_peer_was_seen_alive() -> None:
+    one = guard(0)
+    one.react(0.0, Taken(0.0))
+    assert Settled() not in until(one, 0.0, 60.0, Answer(ADDRESSES[1], MACS[1]))
+    one.react(60.0, Answer(ADDRESSES[2], MACS[2]))
+    assert Settled() not in until(one, 60.0, 64.9)
+    assert Settled() in until(one, 64.9, 65.1)
+
+
+def test_a_holder_that_is_gone_does_not_settle() -> None:
+    one = holder(held=0)
+    one.react(1.0, Lost())
+    assert Settled() not in until(one, 1.0, 60.0)
+
+
+def test_who_is_cut_off_gives_the_vip_up_until_somebody_answers() -> None:
+    one = holder(held=60)
+    one.react(0.1, Gateway(GATEWAY))
+    one.react(0.1, Answer(GATEWAY, GATEWAY_MAC))
+    assert Block(True) in until(one, 0.1, 4.0)
+    one.react(4.0, Lost())
+    assert Ask(ADDRESSES[0], None) in until(one, 4.0, 60.0)
+    assert Block(False) in react(one, 60.0, Answer(ADDRESSES[0], MACS[0]))
+
+
+@pytest.mark.parametrize("gateway", [None, GATEWAY], ids=["no-gateway", "gateway-never-answered"])
+def test_without_a_gateway_the_last_one_goes_on_serving(gateway: bytes | None) -> None:
+    one = holder(held=60)
+    one.react(0.1, Gateway(gateway))
+    assert Block(True) not in until(one, 0.1, 60.0)
+
+
+def test_the_survivor_of_dead_peers_serves_on_while_its_gateway_answers() -> None:
+    one = holder(held=60)
+    one.react(0.1, Gateway(GATEWAY))
+    assert Block(True) not in until(one, 0.1, 60.0, Answer(GATEWAY, GATEWAY_MAC))
+
+
+def test_a_machine_that_was_paused_is_no_longer_the_one_that_held_it_longest() -> None:
+    one = holder(held=60)
+    one.react(30.0, Claimed(MACS[0], claim(0, held=25.0)))
+    assert Block(True) in until(one, 30.0, 30.2, Claimed(MACS[0], claim(0, held=25.0)))
+
+
+def test_a_claim_that_asks_is_answered_by_everybody() -> None:
+    asking = claim(0)._replace(asks=True)
+    (said,) = react(guard(1), 0.0, Claimed(MACS[0], asking))
+    assert isinstance(said, Say) and not said.claim.holds and not said.claim.asks
+
+
+# Segments.
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    nodes=st.integers(2, 3),
+    seed=st.integers(0, 10**6),
+    claims=st.booleans(),
+    apart=st.sampled_from([(0, 1), (0, 2), (1, 2), (0, 1, 2)]),
+)
+def test_filtered_vrrp_leaves_one_holder(
+    nodes: int, seed: int, claims: bool, apart: tuple[int, ...]
+) -> None:
+    segment = Segment(nodes, seed)
+    segment.run(8)
+    (before,) = segment.holders
+    segment.claims_arrive = claims
+    segment.filter([rank for rank in apart if rank < nodes])
+    segment.changes.clear()
+    segment.changes.append((segment.now, before, True))
+    segment.run(15)
+    assert len(segment.holders) == 1
+    if claims:
+        assert segment.holders == [before]
+        assert segment.longest_with_two() < 0.1
+    last = segment.now - max(at for at, _, _ in segment.changes)
+    assert last > 10 or not claims
+    segment.power_off(segment.holders[0])
+    segment.run(3)
+    assert len(segment.holders) == 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    nodes=st.integers(2, 3),
+    seed=st.integers(0, 10**6),
+    what=st.lists(
+        st.tuples(
+            st.sampled_from(["filter", "hang", "kill-guard", "cut-off", "none"]),
+            st.integers(0, 2),
+            st.floats(0, 4),
+        ),
+        max_size=4,
+    ),
+)
+def test_whatever_happens_there_is_one_holder_in_the_end(
+    nodes: int, seed: int, what: list[tuple[str, int, float]]
+) -> None:
+    segment = Segment(nodes, seed)
+    for fault, rank, pause in what:
+        match fault:
+            case "filter":
+                segment.filter(range(nodes))
+            case "hang" if rank < nodes:
+                segment.hang(rank)
+            case "kill-guard" if rank < nodes:
+                segment.kill_guard(rank, 0.3)
+            case "cut-off" if rank < nodes:
+                segment.cut_off = {rank}
+                segment.run(5)
+                segment.cut_off = set()
+        segment.run(pause)
+    segment.run(20)
+    assert len(segment.holders) == 1
+    holder = segment.holders
+    segment.run(5)
+    assert segment.holders == holder
+
+
+# Frames.
+
+
+def test_a_claim_survives_the_wire() -> None:
+    for said in (claim(1, held=1.5, mute=True), claim(2, holds=False)._replace(asks=True)):
+        assert unpack_claim(pack_claim(said) + b"\0" * 10, 4) == said
+    assert unpack_claim(b"something else", 4) is None
+    assert unpack_claim(b"x" * 60, 4) is None
+
+
+def test_an_arp_frame_tells_who_has_which_address() -> None:
+    assert arp_sender(arp(2, MACS[0], VIP, ADDRESSES[1])) == Answer(VIP, MACS[0])
+    assert arp_sender(arp(1, MACS[0], b"\0" * 4, VIP)) is None
+    assert arp_sender(b"short") is None
+
+
+def test_a_recorded_advertisement() -> None:
+    """keepalived 2.2.7, unicast, VRID 10, priority 247."""
+    packet = bytes.fromhex(
+        "45c0002004f00000ff70613fc633640cc633640b310af601000a59b0c633640a"
+    )  # fmt: skip
+    assert advert_vrid(packet, 4) == 10
+    assert advert_vrid(packet[20:], 6) == 10
+    assert advert_vrid(packet[:8] + b"\x40" + packet[9:], 4) is None
+    assert advert_vrid(b"", 4) is None
+
+
+def test_a_neighbour_advertisement_tells_the_same() -> None:
+    vip = socket.inet_pton(socket.AF_INET6, "2001:db8::10")
+    head = struct.pack("!IHBB", 0x60000000, 32, 58, 255) + b"\0" * 32
+    body = struct.pack("!BBHI", 136, 0, 0, 0x60000000) + vip + b"\x02\x01" + MACS[0]
+    assert advertised(head + body) == Answer(vip, MACS[0])
+    assert advertised(head[:7] + b"\x40" + head[8:] + body) is None
+    assert advertised((head + body)[:70]) is None
+
+
+def test_a_recorded_change_of_addresses() -> None:
+    """RTM_NEWADDR of 198.51.100.10/32 on interface 2, as Linux sends it."""
+    content = struct.pack("=BBBBI", 2, 32, 128, 0, 2)
+    for kind in (1, 2):
+        content += struct.pack("=HH", 8, kind) + VIP
+    data = struct.pack("=IHHII", 16 + len(content), 20, 0, 0, 0) + content
+    assert messages(data + data) == [(20, content), (20, content)]
+    assert interface_address(content) == (2, VIP)
+    assert messages(b"\0" * 20) == []
