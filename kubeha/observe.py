@@ -120,7 +120,7 @@ async def observe(
 async def look(cluster: Cluster, host: Host, *, full: bool) -> Observed:
     """One node, in one round trip; a connection that breaks makes it Unreachable."""
     files = ["/etc/os-release", cluster.kubernetes.ca]
-    files += [paths.DRAIN_FILE, paths.KEEPALIVED_CONFIG]
+    files += [paths.GUARD_STATE, paths.DRAIN_FILE, paths.HANDOVER_JOURNAL, paths.KEEPALIVED_CONFIG]
     if full:
         files += [*paths.WRITTEN, paths.APPLIED]
     asks = questions(cluster, host.node)

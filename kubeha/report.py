@@ -16,7 +16,7 @@ from rich.text import Text
 from kubeha import haproxy, keepalived, lease
 from kubeha.blocks import findings_text
 from kubeha.checks.finding import Finding
-from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
+from kubeha.facts import Carried, Fetched, NodeFacts, Observed, Unreachable
 from kubeha.model import Node
 from kubeha.plan import FileChange, NodeChange, Plan, Reaction
 from kubeha.world import API_READYZ, API_VERSION, CONTROLLERS, ENDPOINT_VERSION, World
@@ -231,7 +231,15 @@ def _load_balancer_json(world: World, seen: NodeFacts) -> dict[str, Any]:
             ],
         },
         "drained": seen.drained,
+        "handover": _handover_json(seen.carried),
     }
+
+
+def _handover_json(carried: Carried | None) -> dict[str, Any]:
+    if carried is None:
+        return {"active": False, "connections": 0, "seconds": 0.0}
+    seconds = round(carried.seconds, 1)
+    return {"active": True, "connections": carried.connections, "seconds": seconds}
 
 
 def _active(seen: NodeFacts, unit: str) -> bool:
@@ -282,6 +290,9 @@ def _vrrp_cells(node: dict[str, Any]) -> tuple[str, str]:
         return "-", "-"
     vrrp = node["vrrp"]
     drained = " drained" if node["drained"] else ""
+    if (moving := node["handover"])["active"]:
+        left = "?" if moving["connections"] is None else moving["connections"]
+        drained += f", {left} connections left for {moving['seconds']:.0f} s"
     state = f"{vrrp['state'] or '?'} {vrrp['priority'] or ''}".strip() + drained
     colour = {"MASTER": "green", "BACKUP": "white"}.get(vrrp["state"], "red")
     return "[green]holds[/green]" if vrrp["holds_vip"] else "-", f"[{colour}]{state}[/{colour}]"

@@ -11,6 +11,7 @@ from kubeha.facts.debian import (
     parse_present,
 )
 from kubeha.facts.journal import JournalLine, parse_journal
+from kubeha.facts.moving import Carried, parse_carried
 from kubeha.facts.network import (
     InterfaceAddress,
     Link,
@@ -24,9 +25,9 @@ from kubeha.facts.units import Unit, parse_units
 from kubeha.facts.wire import Advert, Connection, Passage, parse_adverts
 
 __all__ = [
-    "Advert", "Connection", "Fetched", "InterfaceAddress", "JournalLine", "Link", "Listener",
-    "NodeFacts", "Observed", "Os", "Passage", "Unit", "Unreachable", "conffile_digest",
-    "node_facts", "output", "parse_addresses", "parse_adverts", "parse_conffiles", "parse_dpkg",
-    "parse_fetched", "parse_free", "parse_journal", "parse_links", "parse_listeners",
-    "parse_os_release", "parse_present", "parse_units",
+    "Advert", "Carried", "Connection", "Fetched", "InterfaceAddress", "JournalLine", "Link",
+    "Listener", "NodeFacts", "Observed", "Os", "Passage", "Unit", "Unreachable", "conffile_digest",
+    "node_facts", "output", "parse_addresses", "parse_adverts", "parse_carried",
+    "parse_conffiles", "parse_dpkg", "parse_fetched", "parse_free", "parse_journal", "parse_links",
+    "parse_listeners", "parse_os_release", "parse_present", "parse_units",
 ]  # fmt: skip

@@ -20,7 +20,9 @@ from kubeha.facts.debian import (
     parse_os_release,
 )
 from kubeha.facts.journal import JournalLine, parse_journal
+from kubeha.facts.guard import SteppedAside, parse_guard
 from kubeha.facts.machine import Machine
+from kubeha.facts.moving import Carried, parse_carried
 from kubeha.facts.network import (
     InterfaceAddress,
     Link,
@@ -89,6 +91,16 @@ class NodeFacts:
         """Has this node been told to stay away from the VIP? The drain file's value is below 0."""
         text = (self.text_of(paths.DRAIN_FILE) or "0").strip()
         return text.startswith("-") and text[1:].isdigit()
+
+    @property
+    def carried(self) -> Carried | None:
+        """What a planned move has left on this former holder; None where there is nothing."""
+        return parse_carried(self.name, self.text_of(paths.HANDOVER_JOURNAL))
+
+    @property
+    def stepped_aside(self) -> SteppedAside | None:
+        """Why the guard keeps the VIP away from this node, if it does."""
+        return parse_guard(self.text_of(paths.GUARD_STATE))
 
     def interface_for(self, vip: IPAddress) -> str | None:
         """The interface whose subnet contains the VIP; the VIP itself (/32) does not count."""

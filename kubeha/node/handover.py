@@ -495,6 +495,7 @@ class Service:
             me=self.me,
             formers=self.formers,
             connections=self.count,
+            at=now(),
         )
         self.acts.save()
 
