@@ -32,8 +32,9 @@ _ANSWERS = 8
 # Places that share a mark.
 _COLUMN = 4
 _CROSS_COLUMN = 25
-# Away from the strike a result has one success in so many seconds, where none is missing.
-_THINNED, _JOINED = 0.27, 24
+# A result has every success around the strike; before and after, where none is missing, one in so
+# many seconds (drills/result.py).
+_IN_FULL, _THINNED = (-1.0, 3.0), 0.27
 # A request on an open connection that takes longer than this shows as a wait, in seconds.
 _LONG_WAIT = 0.2
 _ROW, _TALLEST = 5.0, 90
@@ -166,15 +167,21 @@ def _title(one: Attempt) -> str:
 
 
 def answers(attempts: Iterable[Attempt], scale: TimeScale, y: int, width: int = _COLUMN) -> str:
-    """When answers came. Those close to each other, in time and on the page, are one line."""
+    """When answers came. Those that lie close to each other are one line."""
     runs: list[list[float]] = []
     for end in sorted(one.end for one in attempts if one.ok):
         place = scale(end)
-        if runs and end - runs[-1][2] <= _THINNED and place - runs[-1][1] <= _JOINED:
+        if runs and _joined(runs[-1][2], end, place - runs[-1][1]):
             runs[-1][1:] = [place, end]
         else:
             runs.append([place, place, end])
     return "".join(f"M{a} {y}H{min(max(b, a + width), WIDTH)}" for a, b, _ in runs)
+
+
+def _joined(earlier: float, later: float, places: float) -> bool:
+    """Is there nothing to be seen between two answers, or are those between them left out?"""
+    thinned = not _IN_FULL[0] <= later <= _IN_FULL[1]
+    return places <= _COLUMN * 2 or (thinned and later - earlier <= _THINNED)
 
 
 def _living(kind: str, attempts: Sequence[Attempt], scale: TimeScale) -> Living:

@@ -64,6 +64,12 @@ class TimeScale:
             if speed > min(speeds) * 1.01
         ]
 
+    @property
+    def points(self) -> str:
+        """Where the speed changes, for the script: time@percent, parted by blanks."""
+        pairs = zip(self.times, self.places, strict=True)
+        return " ".join(f"{time:.4f}@{place * 100 / WIDTH:.2f}" for time, place in pairs)
+
     def ticks(self) -> list[Tick]:
         """Times to name, each piece at its own step; minor ones have no room on a small screen."""
         named = [(self(time), _label(time)) for time in self._named()]

@@ -60,6 +60,7 @@ class Quiet:
 @dataclass(frozen=True)
 class Timeline:
     trial: Trial
+    points: str
     grid: str
     faster: tuple[tuple[str, str], ...]
     strike: str
@@ -87,6 +88,7 @@ def timeline(trial: Trial, scale: TimeScale, nodes: Sequence[str]) -> Timeline:
     ticks = scale.ticks()
     return Timeline(
         trial=trial,
+        points=scale.points,
         grid="".join(f"M{tick.place} 0V10" for tick in ticks),
         faster=tuple((percent(a), percent(b - a)) for a, b in scale.faster),
         strike=scale.percent(0.0),

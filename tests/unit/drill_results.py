@@ -72,7 +72,7 @@ STORIES = (
         together=0.06,
     ),
     Story(
-        "full-disk",
+        "disk-full",
         "the holder's disk is full",
         moves=False,
         expected=None,

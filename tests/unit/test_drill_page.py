@@ -250,11 +250,14 @@ def test_time_around_the_strike_is_drawn_slower() -> None:
     assert time_scale(-2, 3, 2).faster == []
 
 
-def test_answers_apart_are_not_joined() -> None:
-    scale = time_scale(-1, 1, 1)
-    ends = [-0.5, -0.49, 0.4, 0.401]
+@pytest.mark.parametrize(
+    ("ends", "lines"),
+    [((-0.5, -0.496, 0.4, 0.401), 2), ((0.0, 0.2, 0.4), 3), ((5.0, 5.25, 5.5), 1), ((5.0, 5.5), 2)],
+    ids=["close", "apart", "thinned", "missing"],
+)
+def test_answers_are_joined_where_none_is_missing(ends: tuple[float, ...], lines: int) -> None:
     tries = [Attempt("version", "1", end - 0.01, end, "ok", "c1", False) for end in ends]
-    assert answers(tries, scale, 4).count("M") == 2
+    assert answers(tries, time_scale(-1, 6, 6), 4).count("M") == lines
 
 
 def test_overlaps_of_holders() -> None:
