@@ -16,7 +16,12 @@ from kubeha.drills.catalogue import Fault
 from kubeha.errors import HostError
 from kubeha.host import Host, connect
 from kubeha.model import Cluster, Node
+from kubeha.moves import Means
+from kubeha.moving import move
+from kubeha.observe import open_fleet
 
+# How long old connections may live after a planned move; no trial takes as long, in seconds.
+_DEADLINE = 90.0
 # How much later than we do the node's own timer heals, in seconds.
 MARGIN = 30.0
 # How long a machine may take to come back, in seconds.
@@ -56,7 +61,23 @@ class Striker:
             "blows": list(blow.blows),
         }
         async with connect(self._cluster, node, become_password=self._password) as host:
-            return await _struck(host, request, hangs=fault.off_wire)
+            blow_fell = await _struck(host, request, hangs=fault.off_wire)
+        if fault.name == "drain":
+            await self._move_away(node)
+        return blow_fell
+
+    async def _move_away(self, node: Node) -> None:
+        """As `kubeha drain` does; the connections that live on end when the clients do."""
+        nodes = self._cluster.load_balancer_nodes
+        async with open_fleet(self._cluster, nodes, become_password=self._password) as fleet:
+            await move(
+                self._cluster,
+                fleet,
+                away_from=node.name,
+                means=Means.DRAIN,
+                deadline=_DEADLINE,
+                wait=False,
+            )
 
     async def heal(self) -> float:
         """Undo it now, or wait for the node to have done it."""

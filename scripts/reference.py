@@ -12,6 +12,8 @@ from kubeha import vrrp
 from kubeha.blocks import findings_summary
 from kubeha.checks.finding import catalogue
 from kubeha.cli import VERBS, app
+from kubeha.drills import blows
+from kubeha.drills import catalogue as catalogue_of_drills
 from kubeha.errors import ExitCode
 from kubeha.lab.faults import FAULTS
 from kubeha.lab.faults.kind import Fault
@@ -65,6 +67,22 @@ def faults() -> str:
 
     rows = ((f"`{name}`", fault.summary, settings(fault)) for name, fault in FAULTS.items())
     return table(("fault", "what it does", "settings, with their defaults"), rows)
+
+
+def drills() -> str:
+    """What `kubeha drill` can break, where, and what the endpoint promises then."""
+
+    def where(name: str) -> str:
+        if name in blows.SAFE:
+            return "safe"
+        return "`--yes-really`" if name in blows.DANGEROUS else "lab"
+
+    rows = (
+        [f"`{name}`", fault.summary, where(name), fault.moves.value, fault.may_fail.value]
+        for name, fault in catalogue_of_drills.FAULTS.items()
+    )
+    head = ("fault", "what happens", "done", "the VIP moves", "new connections that may fail")
+    return table(head, rows)
 
 
 def priorities(count: int = 3) -> str:

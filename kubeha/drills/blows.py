@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeha.model import IPAddress
-from kubeha.paths import DRAIN_FILE
-from kubeha.vrrp import DRAIN
+from kubeha.paths import HANDOVER_PROGRAM
 
 # The names of our transient timer and of our nftables table on a node.
 UNIT = "kubeha-drill"
@@ -120,10 +119,8 @@ def _link_down(target: Target) -> Blow:
 
 
 def _drain(_: Target) -> Blow:
-    """The plain way, by the tracked file alone: breaks connections."""
-    write = 'echo "$1" >"$2"'
-    drained = list(_sh(write, str(DRAIN), DRAIN_FILE))
-    return Blow(({"run": drained},), _sh(write, "0", DRAIN_FILE))
+    """The move itself is that of `kubeha drain` (see `striking`); here is how it ends."""
+    return Blow((), (HANDOVER_PROGRAM, "undrain"))
 
 
 def _apiserver(signal: str) -> Blow:
