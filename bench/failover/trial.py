@@ -27,7 +27,10 @@ INTERVAL = 0.5
 # The long-lived ones connect in the first seconds; the last ones show what is usual.
 BEFORE = 6.0
 USUAL = 3.0
-# Long enough for the slowest configuration to have failed for the last time (about 50 s).
+# A handover prepares every node first; nothing depends on how long that takes.
+MOVES_WITHIN = 60.0
+# Once another node has the VIP; long enough for the slowest configuration to have failed for the
+# last time, about 50 s after a crash.
 AFTER = {"crash": 60.0, "move": 12.0}
 # A box that takes longer than this for a new connection (median, 99 %) before anything happens has
 # other work, and the trial does not count. Only what is before the event decides.
@@ -64,9 +67,19 @@ def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any
     with ThreadPoolExecutor(1) as pool:
         with _observed(bench, seen, AFTER[event]):
             done: Future[float | None] = pool.submit(strike, bench, seen)
+            _wait_until_moved(bench, seen, done)
         _finish(done, seen)
     repair(bench, seen)
     return measured(seen, died=crash)
+
+
+def _wait_until_moved(bench: Bench, seen: Seen, done: Future[float | None]) -> None:
+    """Wait until another node holds the VIP, or it is clear that none will."""
+    deadline = time.monotonic() + MOVES_WITHIN
+    while not set(bench.holders()) - {seen.holder} and time.monotonic() < deadline:
+        if done.done() and done.exception():
+            return
+        time.sleep(0.2)
 
 
 def _finish(done: Future[float | None], seen: Seen) -> None:
