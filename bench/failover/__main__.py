@@ -28,8 +28,8 @@ SETTING = f"""\
 {len(NODES)} control plane nodes, each with HAProxy or nginx and keepalived; {len(CLIENTS)} client \
 machines with, together, {trial.RATE:g} new connections per second (each with its own patience of \
 {trial.PATIENCE:g} s) and {trial.CONNECTIONS // len(CLIENTS) * len(CLIENTS)} long-lived ones with \
-a request every {trial.INTERVAL:g} s. A crash is watched for {trial.AFTER["crash"]:g} s, a planned \
-move for {trial.AFTER["move"]:g} s.
+a request every {trial.INTERVAL:g} s. Once another node has the VIP, a crash is watched for \
+{trial.AFTER["crash"]:g} s more, a planned move for {trial.AFTER["move"]:g} s.
 """
 
 

@@ -79,7 +79,7 @@ def _wait_until_moved(bench: Bench, seen: Seen, done: Future[float | None]) -> N
     while not set(bench.holders()) - {seen.holder} and time.monotonic() < deadline:
         if done.done() and done.exception():
             return
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def _finish(done: Future[float | None], seen: Seen) -> None:
