@@ -54,7 +54,7 @@ class Move:
     """One planned move. `aside`: nodes that stand back until `target` has the VIP.
 
     `unprepared`: node -> why it takes no part; if it became the holder in the middle, established
-    connections would be reset.
+    connections would be reset. `drained_before`: the former holder was, already.
     """
 
     former: str
@@ -63,6 +63,7 @@ class Move:
     parts: tuple[Part, ...]
     aside: tuple[str, ...] = ()
     unprepared: Mapping[str, str] = field(default_factory=dict)
+    drained_before: bool = False
 
     @property
     def relays(self) -> tuple[str, ...]:
@@ -191,7 +192,8 @@ def away(cluster: Cluster, seen: Mapping[str, Observed], name: str, means: Means
             node=name,
         )
     aside = (name,) if means is Means.ASIDE else ()
-    return _move(cluster, seen, name, fit[0], means, aside)
+    move = _move(cluster, seen, name, fit[0], means, aside)
+    return replace(move, drained_before=_facts(seen[name]).drained)
 
 
 def towards(cluster: Cluster, seen: Mapping[str, Observed], name: str) -> Move | None:

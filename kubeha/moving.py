@@ -226,7 +226,7 @@ class _Moving:
             raise
         finally:
             if self.plan.means is Means.ASIDE:
-                await asyncio.gather(*(self._aside(name, 0.0) for name in self.plan.aside))
+                await asyncio.gather(*(self._aside_no_more(name) for name in self.plan.aside))
 
     async def _aside(self, name: str, seconds: float) -> None:
         """The node stands back for so long; 0: no longer. It ends by itself, too."""
@@ -235,6 +235,12 @@ class _Moving:
         )
         if not answer["able"]:
             raise HostError(f"does not stand aside: {answer['why']}", node=name, kind="handover")
+
+    async def _aside_no_more(self, name: str) -> None:
+        try:
+            await self._aside(name, 0.0)
+        except HostError as error:
+            self._note(name, f"{error.message}: it stands aside for some seconds more")
 
     async def _moved(self) -> str:
         """Wait until exactly one node has the VIP, and not the former one."""
@@ -265,7 +271,7 @@ class _Moving:
         return any(one.address.ip == vip and one.interface != "lo" for one in there)
 
     async def _stay(self) -> None:
-        if self.plan.means is Means.DRAIN:
+        if self.plan.means is Means.DRAIN and not self.plan.drained_before:
             await undrain(self.fleet, self.plan.former)
         if not self.plain:
             await self._over()

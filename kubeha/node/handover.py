@@ -16,8 +16,8 @@ No packet goes in circles: what is passed on is marked (DSCP 61), and what is ma
 on again. Each former holder gets a copy; those that do not know it drop it if there are several,
 and answer it with a RST if there is only one.
 
-Former holders send a frame each second, so that relays know that they are alive: 3.5 s of silence
-and packets are no longer passed on, clients get a RST instead of nothing.
+Former holders send a frame at least each second, so that relays know that they are alive: 3.5 s of
+silence and packets are no longer passed on, clients get a RST instead of nothing.
 
 What was there before an act is in the journal before the act: undo puts exactly that back, and
 leaves alone what somebody else has changed meanwhile.
@@ -483,10 +483,13 @@ class Service:
         del self.formers[self.me]
 
     def step(self) -> None:
+        # Told often: on a busy machine each look takes its time, and silence ends connections.
+        self.tell()
         self.read_request()
         self.hear()
         self.forget_the_dead()
         self.look_at_myself()
+        self.tell()
         self.acts.apply(self.request, wanted(self.request, self.me, self.formers))
         self.acts.stand_aside(now() < self.aside_until)
         self.tell()
@@ -535,7 +538,7 @@ class Service:
         """Until something is heard, but not long: while it is about to move, hardly at all."""
         mine = self.formers.get(self.me)
         brief = self.aside_until > now() or (mine is not None and "left" not in mine)
-        until = now() + (0.1 if brief else 1.0)
+        until = now() + (0.1 if brief else 0.5 if mine is not None else 1.0)
         ends = [one["until"] for one in self.formers.values()]
         until = min([until] + [end for end in ends if end > now()])
         watch = [alarm] + ([self.link] if self.link is not None else [])

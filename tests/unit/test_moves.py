@@ -192,3 +192,11 @@ def test_the_result_as_data() -> None:
     data = MoveResult("m1", "m2", True, carried=9, closed=3, left=0).as_json()
     assert data["hitless"] is True
     assert data["connections"] == {"carried": 9, "closed": 3, "left": 0}
+
+
+def test_a_node_that_was_drained_before_is_left_drained_whatever_comes() -> None:
+    move = away(CLUSTER, seen("m1"), "m1", Means.DRAIN)
+    assert move is not None and not move.drained_before
+    holder = replace(drained("m1"), addresses=facts("m1").addresses)
+    again = away(CLUSTER, seen("m1", m1=holder), "m1", Means.DRAIN)
+    assert again is not None and again.drained_before
