@@ -13,6 +13,8 @@ from kubeha.history import Attempt, silences
 # Clients of new connections; they measure the silence.
 NEW = "version"
 LONG_LIVED = ("stream", "watch")
+# A node that gives way to another one within this time has not moved the VIP, in seconds.
+BRIEF = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,20 @@ def moves(held: Sequence[Interval]) -> int:
     """How often the VIP came to another node.
 
     Where two have it, clients follow the one that took it last, for that one announced itself last.
+    One that has it for a moment beside another one, and gives way, has not moved it: that is what
+    the time with two holders tells.
     """
+    held = [each for each in held if not any(_gave_way(each, other) for other in held)]
     edges = {each.begin for each in held} | {each.end for each in held if each.end is not None}
     there = [node for at in sorted(edges) if (node := _current(held, at))]
     return sum(before != after for before, after in pairwise(there))
+
+
+def _gave_way(one: Interval, other: Interval) -> bool:
+    """Was it there for a moment only, while the other one was there before and after?"""
+    if one.end is None or one.end - one.begin > BRIEF:
+        return False
+    return other.begin < one.begin and (other.end is None or other.end > one.end)
 
 
 def _current(held: Sequence[Interval], at: float) -> str | None:

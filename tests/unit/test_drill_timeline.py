@@ -49,6 +49,7 @@ def test_a_frozen_holder_that_thaws_holds_again_until_it_yields() -> None:
     held = holders(thaw, GONE)
     assert spans(held) == [("m1", -2.0, 0.0), ("m2", 0.3, None), ("m1", 6.0, 6.03)]
     assert two_holders(held, -2.0, 10.0) == pytest.approx(0.03)
+    assert moves(held) == 1
 
 
 def test_an_absence_that_has_not_ended_leaves_nothing_behind_it() -> None:
@@ -64,10 +65,11 @@ def test_an_absence_that_has_not_ended_leaves_nothing_behind_it() -> None:
         ([(0.0, "m1", 0), (0.1, "m1", 1)], 0),
         ([(0.0, "m1", 0), (0.3, "m2", 1), (4.0, "m1", 1), (4.1, "m2", 0)], 2),
         ([(0.3, "m2", 1), (0.4, "m1", 0)], 1),
-        ([(0.3, "m2", 1), (0.4, "m2", 0)], 2),
-        ([(0.3, "m2", 1), (0.31, "m3", 1), (0.32, "m3", 0), (0.4, "m1", 0)], 3),
+        ([(0.3, "m2", 1), (0.5, "m2", 0)], 2),
+        ([(0.3, "m2", 1), (0.31, "m3", 1), (0.32, "m3", 0), (0.4, "m1", 0)], 1),
+        ([(0.3, "m2", 1), (0.36, "m2", 0)], 0),
     ],
-    ids=["stays", "once", "same-again", "and-back", "overlap", "tried-and-left", "race"],
+    ids=["stays", "once", "same-again", "and-back", "overlap", "left-late", "race", "gave-way"],
 )
 def test_moves_are_what_clients_follow(edges: list[tuple[float, str, int]], count: int) -> None:
     assert moves(holders(holding(*BEFORE, *edges))) == count
