@@ -185,6 +185,8 @@ VIP_FLAPS = _kind("KH419", _E, "the VIP moves again and again")
 NOT_LOADED = _kind("KH421", _W, "keepalived runs with other settings than its file")
 NOT_CONFIGURED = _kind("KH422", _E, "a load balancer node's keepalived does not carry the VIP")
 INTERVALS_LEARNED = _kind("KH423", _W, "the nodes' advertisement intervals differ (VRRP version 3)")
+GUARD_DOWN = _kind("KH424", _W, "the guard does not run: two nodes may hold the VIP unnoticed")
+STEPPED_ASIDE = _kind("KH425", _E, "the guard keeps the VIP away from a node")
 
 # 5xx HAProxy
 HAPROXY_DOWN = _kind("KH501", _E, "HAProxy does not run or does not answer")

@@ -73,6 +73,7 @@ CHECKS: tuple[Callable[[World], Iterator[Finding]], ...] = (
     diagnosis.deaf,
     diagnosis.flapping,
     holder.services,
+    holder.guard,
     holder.vrrp_state,
     serving.haproxy_servers,
     serving.api_servers,

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from kubeha import keepalived
+from kubeha import keepalived, paths
 from kubeha.checks import finding as kinds
 from kubeha.checks.diagnosis import because
 from kubeha.checks.finding import Finding
 from kubeha.checks.members import Member, members
-from kubeha.world import World
+from kubeha.facts.guard import SteppedAside
+from kubeha.world import World, is_ours
 
+GUARD = "kubeha-guard.service"
 UNITS = {
     "haproxy.service": kinds.HAPROXY_DOWN,
     "keepalived.service": kinds.KEEPALIVED_DOWN,
@@ -92,6 +94,48 @@ def services(world: World) -> Iterator[Finding]:
                 )
 
 
+def guard(world: World) -> Iterator[Finding]:
+    """It runs wherever kubeha's keepalived does."""
+    for facts in world.load_balancers:
+        unit = facts.units.get(GUARD)
+        deployed = is_ours(facts.text_of(paths.KEEPALIVED_CONFIG))
+        if deployed and (unit is None or not unit.active):
+            there = unit is not None and unit.load_state == "loaded"
+            yield kinds.GUARD_DOWN.at(
+                facts.name,
+                f"{GUARD} is {unit.active_state if unit and there else 'not installed'}",
+                f"journalctl -u {GUARD} -n 30; then: systemctl start {GUARD}"
+                if there
+                else "kubeha apply",
+            )
+
+
+def stepped_aside(node: str, aside: SteppedAside) -> Finding:
+    """Whom the guard has made way for, and what would let it come back."""
+    if aside.why == "isolated":
+        return kinds.STEPPED_ASIDE.at(
+            node,
+            "the guard keeps the VIP away from it: neither the gateway nor any other node answers",
+            "see its cable, switch port and VLAN; it takes part again as soon as anybody answers",
+            aside.text,
+        )
+    if aside.why == "hung":
+        return kinds.STEPPED_ASIDE.at(
+            node,
+            "the guard has ended its keepalived, which held the VIP and sent no advertisements",
+            "it takes part again by itself; see why it hung: journalctl -u keepalived -n 50",
+            aside.text,
+        )
+    return kinds.STEPPED_ASIDE.at(
+        node,
+        f"the guard keeps the VIP away from it: {aside.other} holds the VIP, and VRRP does not"
+        " pass between the two",
+        f"let IP protocol 112 pass between {node} and {aside.other} in both directions, on the"
+        " nodes and in the network; it takes part again by itself",
+        aside.text,
+    )
+
+
 def vrrp_state(world: World) -> Iterator[Finding]:
     """keepalived's own word against the interface."""
     for member in members(world):
@@ -103,12 +147,18 @@ def vrrp_state(world: World) -> Iterator[Finding]:
                 " (keepalived -v | grep JSON)",
             )
         if member.running is not None and member.running.state == "FAULT":
-            yield kinds.FAULT.at(
-                member.name,
-                "keepalived is in FAULT: this node does not take part in the election",
-                "see that HAProxy runs there and the interface is up: systemctl status haproxy",
-            )
+            yield _fault(member)
         yield from _word_and_deed(world, member)
+
+
+def _fault(member: Member) -> Finding:
+    if aside := member.facts.stepped_aside:
+        return stepped_aside(member.name, aside)
+    return kinds.FAULT.at(
+        member.name,
+        "keepalived is in FAULT: this node does not take part in the election",
+        "see that HAProxy runs there and the interface is up: systemctl status haproxy",
+    )
 
 
 def _word_and_deed(world: World, member: Member) -> Iterator[Finding]:

@@ -19,8 +19,8 @@ from kubeha.facts.debian import (
     parse_free,
     parse_os_release,
 )
-from kubeha.facts.journal import JournalLine, parse_journal
 from kubeha.facts.guard import SteppedAside, parse_guard
+from kubeha.facts.journal import JournalLine, parse_journal
 from kubeha.facts.machine import Machine
 from kubeha.facts.moving import Carried, parse_carried
 from kubeha.facts.network import (

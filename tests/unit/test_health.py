@@ -23,7 +23,7 @@ from kubeha import paths
 from kubeha.checks.finding import Finding, Severity
 from kubeha.checks.health import drift, health, thorough
 from kubeha.facts import Fetched, NodeFacts, Observed, Unreachable
-from kubeha.plan import HAPROXY, KEEPALIVED, wanted
+from kubeha.plan import GUARD, HAPROXY, KEEPALIVED, wanted
 from kubeha.world import (
     API_READYZ,
     ENDPOINT_READ,
@@ -111,6 +111,39 @@ def test_a_node_in_fault() -> None:
     nodes = healthy()
     finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=said(3))))
     assert (finding.code, finding.node) == ("KH406", "m2")
+
+
+@pytest.mark.provokes("KH424")
+def test_a_guard_that_does_not_run() -> None:
+    nodes = healthy()
+    units = {**nodes["m2"].units, GUARD: unit(GUARD, active=False)}
+    finding = only(found(nodes, m2=replace(nodes["m2"], units=units)))
+    assert (finding.code, finding.node) == ("KH424", "m2")
+    assert finding.message == "kubeha-guard.service is inactive"
+    units = {name: unit for name, unit in nodes["m2"].units.items() if name != GUARD}
+    finding = only(found(nodes, m2=replace(nodes["m2"], units=units)))
+    assert (finding.message, finding.fix) == (
+        "kubeha-guard.service is not installed",
+        "kubeha apply",
+    )
+
+
+@pytest.mark.provokes("KH425")
+@pytest.mark.parametrize(
+    ("why", "other", "words"),
+    [
+        ("conflict", "m1", "m1 holds the VIP, and VRRP does not pass between the two"),
+        ("isolated", "", "neither the gateway nor any other node answers"),
+        ("hung", "", "held the VIP and sent no advertisements"),
+    ],
+)
+def test_a_node_that_the_guard_keeps_the_vip_away_from(why: str, other: str, words: str) -> None:
+    nodes = healthy()
+    told = json.dumps({"why": why, "other": other, "text": "it was so", "since": 1})
+    files = {**nodes["m2"].files, paths.GUARD_STATE: text_file(paths.GUARD_STATE, told)}
+    finding = only(found(nodes, m2=replace(nodes["m2"], keepalived_json=said(3), files=files)))
+    assert (finding.code, finding.node) == ("KH425", "m2")
+    assert words in finding.message
 
 
 @pytest.mark.provokes("KH403", "KH501")
