@@ -483,9 +483,9 @@ class Service:
         del self.formers[self.me]
 
     def step(self) -> None:
+        self.read_request()
         # Told often: on a busy machine each look takes its time, and silence ends connections.
         self.tell()
-        self.read_request()
         self.hear()
         self.forget_the_dead()
         self.look_at_myself()
