@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from kubeha.drill_page.lanes import answers
-from kubeha.drill_page.reading import PASS, Budget, Fault, Spread, Trial
+from kubeha.drill_page.reading import FAIL, UNKNOWN, Budget, Fault, Spread, Trial
 from kubeha.drill_page.scale import WIDTH, TimeScale, percent, round_step
 from kubeha.drill_page.silence import LONG_LIVED
 from kubeha.drill_page.timeline import Bar, Quiet, doubles, holder_rows, quiet
@@ -58,7 +58,7 @@ def strip(trial: Trial, scale: TimeScale, nodes: Sequence[str]) -> Strip:
 class Dot:
     left: str
     y: float
-    bad: bool
+    kind: str
     title: str
 
 
@@ -155,9 +155,16 @@ def _dots(fault: Fault, place: Place, pixels: int, middle: int) -> Iterator[Dot]
         yield Dot(
             left=percent(place(value)),
             y=middle + row * (_DOT - 0.5),
-            bad=trial.verdict != PASS or late(value, fault.budget),
+            kind=_dot_kind(trial, fault.budget),
             title=f"trial {trial.number}: {seconds(value)}",
         )
+
+
+def _dot_kind(trial: Trial, budget: Budget) -> str:
+    """unknown, bad or good: a circle that is hollow, a diamond, a circle."""
+    if trial.verdict == UNKNOWN:
+        return UNKNOWN
+    return "bad" if trial.verdict == FAIL or late(trial.silence, budget) else "good"
 
 
 def late(silence: float | None, budget: Budget) -> bool:
