@@ -86,8 +86,8 @@ def _line(y: int, name: str, title: str, rows: Sequence[Row]) -> list[str]:
         f'<text x="20" y="{y + 5}">{escape(title)}</text>',
         *dots,
         f'<path class="mark" d="M{_x(middle)} {y - 15}V{y + 15}"/>',
-        f'<text x="{WIDTH - RIGHT + 30}" y="{y + 5}">{_share(failed, requests)}</text>',
-        f'<text x="{WIDTH - RIGHT + 150}" y="{y + 5}">{_share(broken, all_of)}</text>',
+        f'<text x="{WIDTH - RIGHT + 30}" y="{y + 5}">{escape(_share(failed, requests))}</text>',
+        f'<text x="{WIDTH - RIGHT + 150}" y="{y + 5}">{escape(_share(broken, all_of))}</text>',
     ]
 
 

@@ -149,7 +149,8 @@ def test_section_leaves_out_what_was_not_measured():
 
 
 def test_picture_is_well_formed_and_shows_every_trial():
-    drawn = picture.draw([row(), row(silence=None), row("article")], "crash", TITLES, "A <title>")
+    seldom = row("article", failed=1, requests=9999)
+    drawn = picture.draw([row(), row(silence=None), seldom], "crash", TITLES, "A <title>")
     tree = ElementTree.fromstring(drawn)
     assert len(tree.findall("{http://www.w3.org/2000/svg}circle")) == 3
 
