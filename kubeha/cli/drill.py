@@ -1,6 +1,7 @@
 """`kubeha drill`: break something on purpose, measure what clients see, heal, judge."""
 
 import asyncio
+import inspect
 import sys
 import time
 from collections.abc import Sequence
@@ -22,25 +23,39 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    app.command("drill")(drill)
+    app.command("drill", help=_help())(drill)
+
+
+def _help() -> str:
+    """What it does, and every fault that there is."""
+    from kubeha.drills.blows import DANGEROUS, SAFE
+    from kubeha.drills.catalogue import FAULTS
+
+    widest = max(map(len, FAULTS))
+    marks = {**dict.fromkeys(SAFE, " "), **dict.fromkeys(DANGEROUS, "!")}
+    rows = (f"{marks.get(n, 'L')} {n:<{widest}}  {fault.summary}" for n, fault in FAULTS.items())
+    text = inspect.cleandoc(drill.__doc__ or "")
+    return "\n".join([text, "", "\b", "!: only with --yes-really; L: only in a lab", *rows])
 
 
 def drill(
     context: typer.Context,
     faults: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FAULT...", help="What to break; docs/drills.md lists the faults."),
+        typer.Argument(metavar="FAULT...", help="What to break."),
     ] = None,
     every: bool = typer.Option(
-        False, "--all", help="All that are safe; in a lab, with --yes-really: all there are."
+        False,
+        "--all",
+        help="All that are safe; with --yes-really or in a lab: all that can be done.",
     ),
     trials: int = typer.Option(1, min=1, max=1000, help="How often each fault is tried."),
     node: str = typer.Option("", metavar="NODE", help="Whom to strike, rather than the holder."),
     clients: str = typer.Option(
         "", metavar="NODE,...", help="Where clients run; else the clients of the cluster file."
     ),
-    budget: float = typer.Option(
-        0.0, metavar="SECONDS", help="The longest silence allowed, rather than the computed one."
+    budget: float | None = typer.Option(
+        None, metavar="SECONDS", help="The longest silence allowed, rather than the computed one."
     ),
     record: str = typer.Option(
         "",
@@ -72,7 +87,7 @@ def drill(
     place = _lab(name) if lab else None
     cluster = _cluster(context, place)
     names = _chosen(faults or [], every, yes_really, place is not None)
-    wanted = _Wanted(names, trials, node or None, budget or None)
+    wanted = _Wanted(names, trials, node or None, budget)
     _check_node(cluster, node)
     run = _Run(
         cluster, wanted, _clients(cluster, clients), options.become_password(ask_become_pass), place

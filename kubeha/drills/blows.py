@@ -6,10 +6,12 @@ cluster file is handed to them as arguments. A fault and its healing may be repe
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kubeha.model import IPAddress
 from kubeha.paths import HANDOVER_PROGRAM
+
+if TYPE_CHECKING:
+    from kubeha.model import IPAddress
 
 # The names of our transient timer and of our nftables table on a node.
 UNIT = "kubeha-drill"
@@ -45,7 +47,7 @@ class Target:
     """Where a fault strikes: the node's interface and the addresses of peers to block."""
 
     interface: str = ""
-    peers: tuple[IPAddress, ...] = ()
+    peers: "tuple[IPAddress, ...]" = ()
 
 
 @dataclass(frozen=True)
