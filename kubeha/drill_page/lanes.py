@@ -250,8 +250,7 @@ def failures(trial: Trial, most: int) -> tuple[tuple[tuple[str, ...], ...], int]
             moment(one.start),
             seconds(one.seconds),
             one.source,
-            NAMES.get(one.kind, one.kind)
-            + (f" {one.connection}" if one.kind in LONG_LIVED else ""),
+            _ONE.get(one.kind, one.kind) + (f" {one.connection}" if one.kind in LONG_LIVED else ""),
             one.outcome,
         )
         for one in failed[:most]
