@@ -1,5 +1,6 @@
 """Clients that notice a move of the VIP: long-lived streams everywhere, and new connections."""
 
+import difflib
 import json
 import os
 import subprocess
@@ -83,9 +84,17 @@ def nothing_left(lab: RunningLab, names: Sequence[str] = NODES, timeout: float =
     for name in names:
         wait_for(
             f"{name} has undone its part",
-            lambda name=name: not status(lab, name)["active"],
+            lambda name=name: not _busy(lab, name),
             timeout=timeout,
         )
+
+
+def _busy(lab: RunningLab, name: str) -> bool:
+    """The service works, or systemd is still about to forget it."""
+    shown = lab.machine(name).execute(
+        ["systemctl", "list-units", "--all", "-q", "kubeha-handover*"]
+    )
+    return status(lab, name)["active"] or bool(shown.stdout.strip())
 
 
 def snapshot(endpoint: Endpoint) -> dict[str, dict[str, str]]:
@@ -139,3 +148,16 @@ def told(process: subprocess.Popen[str], words: str) -> str:
         if words in line:
             return "".join(read)
     raise AssertionError(f"never said {words!r}:\n{''.join(read)}")
+
+
+def assert_as_before(endpoint: Endpoint, before: dict[str, dict[str, str]]) -> None:
+    """The nodes are as they were, line by line."""
+    after = snapshot(endpoint)
+    differs = [
+        f"{name}: {key}: {line}"
+        for name, state in before.items()
+        for key, text in state.items()
+        for line in difflib.ndiff(text.splitlines(), after[name][key].splitlines())
+        if line[0] in "+-"
+    ]
+    assert differs == []

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from endpoint import NODES, Endpoint
-from moving_clients import crowd, nothing_left, other, snapshot, status
+from moving_clients import assert_as_before, crowd, nothing_left, other, snapshot, status
 from running_lab import RunningLab, stays, wait_for
 
 STRICT = ["sysctl", "-w", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.eth0.rp_filter=1"]
@@ -74,7 +74,7 @@ def test_a_handover_breaks_nothing_and_puts_everything_back(hardened: Endpoint) 
     seen.assert_unharmed("handover")
     # The clients are gone, so the connections have ended: nobody waits for the deadline.
     nothing_left(hardened.lab)
-    assert snapshot(hardened) == before
+    assert_as_before(hardened, before)
     assert status(hardened.lab, old)["last"]["why"] == "ended"
 
 

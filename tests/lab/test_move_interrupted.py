@@ -4,7 +4,17 @@ import signal
 
 import pytest
 from endpoint import NODES, Endpoint
-from moving_clients import HANDOVER, crowd, nothing_left, operator, other, snapshot, status, told
+from moving_clients import (
+    HANDOVER,
+    assert_as_before,
+    crowd,
+    nothing_left,
+    operator,
+    other,
+    snapshot,
+    status,
+    told,
+)
 from running_lab import RunningLab, wait_for
 
 STEPS = ("preparing every node", "stands aside", "holds the VIP", "connections left")
@@ -38,7 +48,7 @@ def test_an_operator_who_dies_leaves_nothing(endpoint: Endpoint, step: str) -> N
         wait_for("one holder", lambda: len(endpoint.holders()) == 1, timeout=20)
     seen.assert_unharmed(f"operator killed: {step}")
     nothing_left(endpoint.lab, timeout=150)
-    assert snapshot(endpoint) == before
+    assert_as_before(endpoint, before)
 
 
 def test_ctrl_c_ends_the_waiting_only(endpoint: Endpoint) -> None:
@@ -67,7 +77,7 @@ def test_a_killed_service_undoes_its_part_and_clients_get_a_reset(endpoint: Endp
     seen.show("service killed")
     assert {one.outcome for one in seen.broken} <= {"reset", "eof"}
     assert seen.failed == []
-    assert snapshot(endpoint) == before
+    assert_as_before(endpoint, before)
 
 
 def test_the_former_holder_loses_its_power(endpoint: Endpoint) -> None:
@@ -130,6 +140,6 @@ def test_refusals_touch_nothing(endpoint: Endpoint) -> None:
         assert done.returncode == code, done.stderr
         assert words in done.stderr
     endpoint.lab.kubeha("undrain", sick, check=True)
-    assert snapshot(endpoint) == before
+    assert_as_before(endpoint, before)
     assert endpoint.holders() == [holder]
     assert endpoint.lab.machine(holder).execute([HANDOVER], check=False).returncode == 2
