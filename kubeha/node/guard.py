@@ -324,7 +324,11 @@ class Guard:
             self._end_conflict()
         aside = self.aside
         if aside is not None and not self.holds and aside.why != ISOLATED and aside.mac == mac:
-            self._come_back("%s no longer holds the VIP" % self._name(mac))
+            # Perhaps it has made way as well, for a third one: one question, then come back.
+            aside.answered = False
+            aside.misses = MISSES + self.me.rank
+            self._do(Ask(self.me.vip, None))
+            self._in(PATIENCE, "probe")
 
     def _time_to_conflict(self) -> None:
         assert self.began is not None

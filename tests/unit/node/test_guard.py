@@ -168,8 +168,18 @@ def test_it_comes_back_when_nobody_answers() -> None:
 
 
 def test_it_comes_back_when_the_other_gives_the_vip_up() -> None:
-    assert Block(False) in react(aside(), 0.2, Claimed(MACS[0], claim(0, holds=False)))
-    assert Block(False) not in react(aside(), 0.2, Claimed(MACS[2], claim(2, holds=False)))
+    one = aside()
+    one.react(0.2, Claimed(MACS[0], claim(0, holds=False)))
+    assert Block(False) in until(one, 0.2, 0.3)
+    one = aside()
+    one.react(0.2, Claimed(MACS[2], claim(2, holds=False)))
+    assert Block(False) not in until(one, 0.2, 0.3)
+
+
+def test_it_stays_aside_when_the_other_made_way_for_a_third_one() -> None:
+    one = aside()
+    one.react(0.2, Claimed(MACS[0], claim(0, holds=False)))
+    assert Block(False) not in until(one, 0.2, 10.0, Answer(VIP, MACS[2]))
 
 
 def test_it_comes_back_when_advertisements_arrive_but_believes_them_less_each_time() -> None:
