@@ -32,8 +32,9 @@ THROUGHPUT = """\
 
 `ab` on one client, {concurrency} requests at a time, `GET {path}` over TLS, to a real \
 kube-apiserver: direct, through HAProxy as kubeha deploys it, through nginx as kubeasz ships it \
-(one worker). Everything shares the box's processors, the client too, so a proxy's own work lowers \
-the rate. Medians of {rounds} rounds, taken in turns:
+(one worker). Direct is one API server, the proxies share out among three; everything shares the \
+box's processors, the client too, so that a proxy's own work lowers the rate. Medians of {rounds} \
+rounds, taken in turns:
 """
 
 
