@@ -20,7 +20,7 @@ from kubeha.drills.catalogue import Fault, Victim
 from kubeha.drills.result import Trial, not_begun, trial
 from kubeha.drills.timeline import Absence, Change
 from kubeha.drills.verdict import Recording, judge
-from kubeha.errors import HostError, KubehaError
+from kubeha.errors import HostError, KubehaError, UsageError
 from kubeha.facts import parse_os_release
 from kubeha.facts.node import output
 from kubeha.history import Attempt, History
@@ -216,7 +216,10 @@ def loads(machines: int) -> tuple[Load, ...]:
 
 
 def choose(world: World, fault: Fault, node: str | None, number: int) -> Victims:
-    """Who is struck in a trial; `node` is whom the operator named. The world is healthy."""
+    """Who is struck in a trial; `node` is whom the operator named. The world is healthy.
+
+    Raises UsageError for a node that the fault cannot strike.
+    """
     cluster = world.cluster
     holder = world.holders[0]
     balancers = {each.name: each for each in cluster.load_balancer_nodes}
@@ -226,9 +229,12 @@ def choose(world: World, fault: Fault, node: str | None, number: int) -> Victims
         return Victims(())
     if fault.victim is Victim.ALL:
         return Victims(cluster.nodes)
+    possible = servers if fault.victim is Victim.OTHER else balancers
+    if node is not None and node not in possible:
+        hint = f"--node may be one of {', '.join(possible)}"
+        raise UsageError(f"{fault.name} cannot strike {node}", hint=hint)
     if fault.victim is Victim.OTHER:
-        named = servers.get(node or "")
-        return Victims((named or others[number % len(others)],))
+        return Victims((servers[node] if node else others[number % len(others)],))
     first = balancers[node or holder]
     interface = next(
         (world.vip_interface(f) for f in world.load_balancers if f.name == first.name), None

@@ -1,5 +1,6 @@
 """How faults are done over SSH, whom they strike, and that each of them is undone."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -9,6 +10,7 @@ from worlds import cluster
 from kubeha.drill import Victims, choose, loads
 from kubeha.drills.blows import BY_SSH, DANGEROUS, SAFE, Target, blow
 from kubeha.drills.catalogue import FAULTS, May, Moves
+from kubeha.errors import UsageError
 from kubeha.world import World
 
 TARGET = Target("eth0", (ip_address("198.51.100.12"),))
@@ -56,6 +58,14 @@ def test_the_holder_is_struck_or_whoever_is_named() -> None:
     assert names(choose(WORLD, FAULTS["power-off"], None, 1)) == ["m2"]
     assert names(choose(WORLD, FAULTS["power-off"], "m3", 1)) == ["m3"]
     assert choose(WORLD, FAULTS["link-down"], None, 1).interface == "eth0"
+
+
+def test_a_node_without_a_load_balancer_cannot_lose_the_vip() -> None:
+    apart = cluster(load_balancers=cluster().control_plane[:2])
+    world = replace(WORLD, cluster=apart)
+    with pytest.raises(UsageError, match="kill-haproxy cannot strike m3"):
+        choose(world, FAULTS["kill-haproxy"], "m3", 1)
+    assert names(choose(world, FAULTS["kill-apiserver"], "m3", 1)) == ["m3"]
 
 
 def test_vrrp_is_blocked_to_each_of_the_others_in_turn() -> None:
