@@ -105,8 +105,15 @@ def test_every_machine_reaches_every_other_by_name_and_ipv6(machines: RunningLab
 
 
 def test_machines_have_no_way_out(machines: RunningLab) -> None:
-    routes = machines.machine("m1").execute(["ip", "route"]).stdout.splitlines()
-    assert [line.split()[0] for line in routes] == ["198.51.100.0/24"]
+    """But to a gateway of the lab's own, which has one cable and says so of everything outside."""
+    m1 = machines.machine("m1")
+    routes = m1.execute(["ip", "route"]).stdout.splitlines()
+    assert [line.split()[0] for line in routes] == ["default", "198.51.100.0/24"]
+    gateway = f"kubeha-{lab_id(machines.place)}-gateway"
+    links = json.loads(run(["ip", "-n", gateway, "-j", "link"]).stdout)
+    assert [link["ifname"] for link in links] == ["lo", "eth0"]
+    said = m1.execute(["ping", "-c", "1", "-W", "5", "192.0.2.1"], check=False).stdout
+    assert "Destination Host Unreachable" in said
 
 
 def test_machines_cannot_set_the_kernel_of_this_box(machines: RunningLab) -> None:

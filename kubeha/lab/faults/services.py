@@ -49,7 +49,7 @@ def _signal(unit: str, number: signal.Signals, choice: Choice = _all) -> Inject:
             raise LabError(f"{unit} has a master and no worker", node=machine.name)
         struck = time.time()
         _send(pids, number)
-        return struck
+        return _when_dead(machine, pids) if number == signal.SIGKILL else struck
 
     return send
 
@@ -124,6 +124,25 @@ def _number_inside(pid: int) -> str:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         return next(line.split()[-1] for line in lines if line.startswith("NSpid:"))
     return ""
+
+
+def _when_dead(machine: Machine, pids: Iterable[int], timeout: float = 10.0) -> float:
+    """When the last of them had died: until then the kernel accepts connections for it."""
+    deadline = time.monotonic() + timeout
+    for pid in pids:
+        while _lives(pid):
+            if time.monotonic() > deadline:
+                raise LabError(f"process {pid} of this box does not die", node=machine.name)
+            time.sleep(0.001)
+    return time.time()
+
+
+def _lives(pid: int) -> bool:
+    """Not when its parent has only not asked yet how it ended (proc(5), stat: state Z or X)."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat.rpartition(")")[2].split()[0] not in "ZX"
+    return False
 
 
 def _send(pids: Iterable[int], number: signal.Signals) -> None:
