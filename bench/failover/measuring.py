@@ -42,6 +42,8 @@ class Order:
 def measure(order: Order) -> None:
     """All that is missing, in blocks, one configuration after the other and again."""
     configurations = chosen(order.only)
+    # A lab that only waits would be in the way of the work that it waits for.
+    box.wait_until_calm(order.calm)
     with running(order.lab) as bench:
         for wanted in (*range(BLOCK, order.trials, BLOCK), order.trials):
             for configuration in configurations:
