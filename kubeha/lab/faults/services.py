@@ -138,10 +138,10 @@ def _when_dead(machine: Machine, pids: Iterable[int], timeout: float = 10.0) -> 
 
 
 def _lives(pid: int) -> bool:
-    """Not when its parent has only not asked yet how it ended (proc(5), stat: state Z or X)."""
+    """Not when all of its threads have ended and its parent has only not asked yet how (state Z)."""
     with suppress(OSError):
-        stat = Path(f"/proc/{pid}/stat").read_text()
-        return stat.rpartition(")")[2].split()[0] not in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
     return False
 
 
