@@ -138,7 +138,7 @@ def _when_dead(machine: Machine, pids: Iterable[int], timeout: float = 10.0) -> 
 
 
 def _lives(pid: int) -> bool:
-    """Not when all of its threads have ended and its parent has only not asked yet how (state Z)."""
+    """Not when all of its threads have ended and only its parent has yet to ask how (state Z)."""
     with suppress(OSError):
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         return state not in "ZX" or len(os.listdir(f"/proc/{pid}/task")) > 1
