@@ -152,13 +152,15 @@ def _medians(rows: Sequence[Row]) -> list[str]:
 def circumstances(rows: Sequence[Row]) -> str:
     """Boxes, versions, dates, and the trials that do not count."""
     counted = [row for row in rows if not row.get("disturbed")]
+    if not counted:
+        return "No trial has been made yet."
     versions: dict[str, set[str]] = {}
     for row in counted:
         for program, version in row["versions"].items():
             versions.setdefault(program, set()).add(version)
     programs = ", ".join(f"{name} {_list(found)}" for name, found in sorted(versions.items()))
     days = sorted({time.strftime("%Y-%m-%d", time.gmtime(row["at"])) for row in counted})
-    period = " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
+    period = " to ".join(dict.fromkeys((days[0], days[-1])))
     disturbed = sum(bool(row.get("disturbed")) for row in rows)
     return (
         f"Measured on {_list({row['box'] for row in counted})}; {programs}; kubeha"
