@@ -22,7 +22,7 @@ from kubeha.sampling import background, request_for
 PATIENCE = 10.0
 # Of all clients together: new connections a second; long-lived ones and seconds between requests.
 RATE = 100.0
-CONNECTIONS = 200
+CONNECTIONS = 201
 INTERVAL = 0.5
 # The long-lived ones connect in the first seconds; the last ones show what is usual.
 BEFORE = 6.0
