@@ -128,8 +128,8 @@ def _failures(seen: Recording, fault: Fault, figures: Judged, worst: float | Non
     yield from _moves(fault, figures)
     if figures.two_holders > fault.two_holders:
         yield (
-            f"two nodes held the VIP for {seconds(figures.two_holders)},"
-            f" {seconds(fault.two_holders)} are allowed"
+            f"two nodes held the VIP for {figures.two_holders * 1000:.0f} ms,"
+            f" {fault.two_holders * 1000:.0f} ms are allowed"
         )
     if fault.within is not None and (figures.new_holder or 0.0) > fault.within:
         came, wanted = seconds(figures.new_holder), seconds(fault.within)

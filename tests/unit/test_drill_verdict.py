@@ -72,7 +72,7 @@ def test_two_holders_fail_beyond_what_the_fault_allows() -> None:
     both = [*STAYED, Change(0.3, "m2", "holds", "", 1), Change(2.3, "m1", "holds", "", 0)]
     seen = recording(requests(-2, 5), both)
     assert (
-        "two nodes held the VIP for 2.00 s, 0.10 s are allowed"
+        "two nodes held the VIP for 2000 ms, 100 ms are allowed"
         in judge(seen, FAULTS["kill-keepalived"], None).reasons
     )
     assert judge(seen, FAULTS["hang-keepalived"], None).verdict is Verdict.PASS
