@@ -95,7 +95,7 @@ def test_theirs_is_stopped_everywhere_before_ours_starts(holders: tuple[str, ...
     assert site_.order == [
         f"{name}: {what}.service"
         for name in ("m1", "m2", "m3")
-        for what in ("restart haproxy", "start keepalived")
+        for what in ("restart haproxy", "start keepalived", "start kubeha-guard")
     ]
     assert site_.holders == ["m1"]
     assert site_.plan().empty
