@@ -72,18 +72,26 @@ def now() -> float:
 # ---- What has to be so. Pure.
 
 
-def wanted(request: Json, me: str, formers: Json) -> Json:
-    """Acts for a node: sysctls (path -> least value), an address on lo, a ruleset or None."""
+def wanted(request: Json, me: str, formers: Json, home: bool = False) -> Json:
+    """Acts for a node: sysctls (path -> least value), an address on lo, a ruleset or None.
+
+    `home`: the VIP has come back to this former holder. The others' own clients may still have
+    connections to it, so they go on passing packets to it.
+    """
     v6 = ":" in request["vip"]
     others = [formers[name]["address"] for name in sorted(formers) if name != me]
     sysctls = {}
-    if me in formers and not v6:
+    if me in formers and not home and not v6:
         sysctls["/proc/sys/net/ipv4/conf/all/arp_ignore"] = 1
         sysctls["/proc/sys/net/ipv4/conf/all/arp_announce"] = 2
     if others and not v6:
-        sysctls["/proc/sys/net/ipv4/conf/%s/accept_local" % request["interface"]] = 1
+        card = "/proc/sys/net/ipv4/conf/%s/" % request["interface"]
+        sysctls[card + "accept_local"] = 1
+        if me in formers and not home:
+            # What comes from the VIP comes from an address on lo: not where it would be sent.
+            sysctls[card + "rp_filter"] = 2
     rules = ruleset(request, others, me in formers) if others else None
-    return {"sysctls": sysctls, "address": me in formers, "rules": rules}
+    return {"sysctls": sysctls, "address": me in formers and not home, "rules": rules}
 
 
 def ruleset(request: Json, others: List[str], former: bool) -> str:
@@ -126,15 +134,19 @@ def why_over(
     count: Optional[int],
     at: float,
     prepared: float = PREPARED,
+    others: bool = False,
 ) -> Optional[str]:
-    """Why this former holder has nothing more to do, or None. `state` is its own entry."""
+    """Why this former holder has nothing more to do, or None. `state` is its own entry.
+
+    `others`: there are other former holders. Then one that has the VIP again stays one of them.
+    """
     if at >= state["until"]:
         return "deadline"
     left = state.get("left")
     if left is None:
         return "stayed" if holding and at > state["since"] + prepared else None
     if holding:
-        return "returned"
+        return None if others else "returned"
     return "ended" if count == 0 and at > left + LEAST else None
 
 
@@ -218,6 +230,12 @@ def remove(path: str) -> None:
             raise
 
 
+def strict(path: str) -> bool:
+    """Is the reverse path filter of this card strict? The higher of two settings counts."""
+    everywhere = path.replace(path.split("/")[-2], "all")
+    return max(int(read(path) or 0), int(read(everywhere) or 0)) == 1
+
+
 def host_prefix(vip: str) -> str:
     return "%s/%d" % (vip, 128 if ":" in vip else 32)
 
@@ -286,6 +304,8 @@ class Acts:
     def raise_sysctl(self, path: str, least: int) -> None:
         was = read(path)
         if path in self.state["sysctls"] or was is None or int(was) >= least:
+            return
+        if path.endswith("/rp_filter") and not strict(path):
             return
         self.state["sysctls"][path] = {"was": was, "set": str(least)}
         self.save()
@@ -381,6 +401,7 @@ class Service:
         self.aside_until = 0.0
         self.generation = None  # type: Optional[int]
         self.count = None  # type: Optional[int]
+        self.home = False
         self.started = now()
         self.link = None  # type: Optional[socket.socket]
 
@@ -465,13 +486,14 @@ class Service:
             mine["left"], mine["carried"] = now(), self.count
             mine["until"] = now() + mine["seconds"]
         patience = self.request.get("prepared", PREPARED)
-        why = why_over(mine, holding, self.count, now(), patience)
+        self.home = "left" in mine and holding is True
+        why = why_over(mine, holding, self.count, now(), patience, len(self.formers) > 1)
         if why is not None:
             self.end(mine, why)
 
     def end(self, mine: Json, why: str) -> None:
         closed = 0
-        if why == "deadline" and "left" in mine:
+        if why == "deadline" and "left" in mine and not self.home:
             before = self.count or 0
             self.count = connections(self.request, close=True) if before else 0
             closed = before
@@ -490,7 +512,8 @@ class Service:
         self.forget_the_dead()
         self.look_at_myself()
         self.tell()
-        self.acts.apply(self.request, wanted(self.request, self.me, self.formers))
+        want = wanted(self.request, self.me, self.formers, self.home)
+        self.acts.apply(self.request, want)
         self.acts.stand_aside(now() < self.aside_until)
         self.tell()
         self.acts.state.update(

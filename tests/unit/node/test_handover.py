@@ -165,3 +165,27 @@ def test_standing_aside_is_undone_but_not_what_somebody_else_wrote(acts: Acts) -
     aside.write_text("-5\n")
     acts.undo()
     assert aside.read_text() == "-5\n"
+
+
+def test_a_former_holder_that_has_the_vip_again_stays_one_while_there_are_others() -> None:
+    """Clients on those nodes reach it only because they go on passing packets to it."""
+    state = {"since": 0.0, "until": 100.0, "left": 10.0}
+    assert why_over(state, True, 9, 20.0, others=True) is None
+    formers = {"m1": entry(1), "m2": entry(2, move="b")}
+    home = wanted(REQUEST, "m1", formers, home=True)
+    assert home["address"] is False
+    assert sorted(home["sysctls"]) == ["/proc/sys/net/ipv4/conf/eth0/accept_local"]
+    assert 'dup to 198.51.100.12 device "eth0" drop' in home["rules"]
+    assert 'dup to 198.51.100.11 device "eth0" drop' in wanted(REQUEST, "m2", formers)["rules"]
+
+
+def test_only_a_strict_reverse_path_filter_is_loosened(acts: Acts, tmp_path: Path) -> None:
+    for everywhere, card, after in (("0", "0", "0"), ("1", "0", "2"), ("0", "1", "2")):
+        for name, value in (("all", everywhere), ("eth0", card)):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / "rp_filter").write_text(f"{value}\n")
+        acts.raise_sysctl(str(tmp_path / "eth0" / "rp_filter"), 2)
+        assert (tmp_path / "eth0" / "rp_filter").read_text().strip() == after
+        acts.undo()
+        assert (tmp_path / "eth0" / "rp_filter").read_text().strip() == card
+        acts = Acts()
