@@ -95,6 +95,8 @@ def holding(lab: RunningLab, nodes: Sequence[str]) -> Iterator[Holding]:
             reader.join()
         for stream in streams.values():
             stream.wait()
+            if stream.stdout is not None:
+                stream.stdout.close()
 
 
 def has_vip(lab: RunningLab, name: str) -> bool:
