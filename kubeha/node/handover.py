@@ -90,11 +90,11 @@ def wanted(request: Json, me: str, formers: Json, home: bool = False) -> Json:
         if me in formers and not home:
             # What comes from the VIP comes from an address on lo: not where it would be sent.
             sysctls[card + "rp_filter"] = 2
-    rules = ruleset(request, others, me in formers) if others else None
+    rules = ruleset(request, others) if others else None
     return {"sysctls": sysctls, "address": me in formers and not home, "rules": rules}
 
 
-def ruleset(request: Json, others: List[str], former: bool) -> str:
+def ruleset(request: Json, others: List[str]) -> str:
     """Replaces our table as a whole: nft carries out a file at once or not at all."""
     family = "ip6" if ":" in request["vip"] else "ip"
     unknown = (
@@ -103,8 +103,8 @@ def ruleset(request: Json, others: List[str], former: bool) -> str:
     )
     copies = " ".join('dup to %s device "%s"' % (each, request["interface"]) for each in others)
     lines = ["%s != %d %s dscp set %d counter %s drop" % (unknown, MARK, family, MARK, copies)]
-    if former:
-        lines.append("%s %d counter drop" % (unknown, MARK))
+    # Somebody else may know it, and a RST from here would end it.
+    lines.append("%s %d counter drop" % (unknown, MARK))
     return (
         "add table {f} {t}\ndelete table {f} {t}\ntable {f} {t} {{\n"
         "  chain pre {{\n    type filter hook prerouting priority -150; policy accept;\n"
