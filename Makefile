@@ -51,13 +51,14 @@ LAB_ENDPOINT := apply_refusals bootstrap changes debian13 endpoint topologies
 LAB_CAUSES := findings_machine findings_members findings_vrrp findings_wire
 LAB_FINDINGS := article false_alarms findings_endpoint findings_kubernetes keepalived_accepts lint_deployed
 LAB_ROWS := row_api_servers row_holder row_surroundings
-LAB_GROUPED := $(LAB_ENDPOINT) $(LAB_CAUSES) $(LAB_FINDINGS) $(LAB_ROWS)
+LAB_MOVES := drill guard move_hitless move_interrupted move_kernel
+LAB_GROUPED := $(LAB_ENDPOINT) $(LAB_CAUSES) $(LAB_FINDINGS) $(LAB_ROWS) $(LAB_MOVES)
 LAB_PYTEST := $(PYTEST) -m "lab and not soak" --timeout 1200
 
 .PHONY: test-lab
 test-lab: setup setup-system ## the whole thing on real systemd machines (root, most of an hour)
 	$(MAKE) --jobs=2 --output-sync=target --keep-going \
-		test-lab-endpoint test-lab-findings test-lab-causes test-lab-rows test-lab-others
+		test-lab-endpoint test-lab-findings test-lab-causes test-lab-moves test-lab-rows test-lab-others
 
 .PHONY: test-lab-endpoint
 test-lab-endpoint: setup setup-system ## of these: deploying the endpoint, changing it, losing its nodes
@@ -74,6 +75,10 @@ test-lab-causes: setup setup-system ## what is found on the wire, on machines an
 .PHONY: test-lab-rows
 test-lab-rows: setup setup-system ## what becomes of the VIP and of clients, fault by fault, on one lab
 	$(LAB_PYTEST) $(LAB_ROWS:%=tests/lab/test_%.py)
+
+.PHONY: test-lab-moves
+test-lab-moves: setup setup-system ## planned moves, the guard, drills
+	$(LAB_PYTEST) $(LAB_MOVES:%=tests/lab/test_%.py)
 
 .PHONY: test-lab-others
 test-lab-others: setup setup-system ## the lab itself, and all others
