@@ -31,7 +31,7 @@ import socket
 import struct
 import sys
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 SETTINGS = "/etc/kubeha/node.json"
 GUARD_FILE = "/run/kubeha/guard"
@@ -100,6 +100,7 @@ Claimed = NamedTuple("Claimed", [("mac", bytes), ("claim", Claim)])
 OwnAdvert = NamedTuple("OwnAdvert", [])  # my keepalived has sent one
 Alive = NamedTuple("Alive", [("address", bytes)])  # this node's HAProxy answers
 Stopped = NamedTuple("Stopped", [])  # the processes of my keepalived stand still
+Gone = NamedTuple("Gone", [])  # it has none: the VIP was left behind
 Advert = NamedTuple("Advert", [("source", bytes)])  # has passed this node's packet filter
 Gateway = NamedTuple("Gateway", [("address", Optional[bytes])])
 Tick = NamedTuple("Tick", [])
@@ -111,7 +112,7 @@ Announce = NamedTuple("Announce", [])  # gratuitous ARP, unsolicited neighbour a
 Block = NamedTuple("Block", [("value", bool)])  # the guard file
 Settled = NamedTuple("Settled", [])
 End = NamedTuple("End", [])  # kill keepalived, take the VIP off the interface
-WatchOwn = NamedTuple("WatchOwn", [("on", bool)])  # OwnAdvert, Stopped
+WatchOwn = NamedTuple("WatchOwn", [("on", bool)])  # OwnAdvert, Stopped, Gone
 WatchPeers = NamedTuple("WatchPeers", [("on", bool)])  # Advert
 FindGateway = NamedTuple("FindGateway", [])  # Gateway
 Try = NamedTuple("Try", [("address", bytes)])  # Alive
@@ -418,6 +419,11 @@ class Guard:
         if self.began is not None and self.advertises is None:
             self.advertises = False
             self._say(asks=True)
+
+    def _on_gone(self, _: Gone) -> None:
+        """Its unit takes the VIP away after it; on a busy machine that may take a second."""
+        if self.holds:
+            self._do(End())
 
     def _time_to_judge_own(self) -> None:
         """It has sent nothing for three intervals. Against a rival that settles it; without one
@@ -898,15 +904,32 @@ GROUPS = tuple(
 )
 
 
-def keepalived_processes() -> List[int]:
-    """All of the unit's, and no others."""
-    for path in GROUPS:
-        try:
-            with open(path) as file:
-                return [int(line) for line in file]
-        except OSError:
-            continue
-    return []
+class Unit:
+    """The processes of keepalived's unit, and no others."""
+
+    def __init__(self, places: Sequence[str] = GROUPS) -> None:
+        self.places = tuple(places)
+        self.seen = False
+
+    def processes(self) -> List[int]:
+        """All of them; the control group is gone with the last one."""
+        for path in self.places:
+            try:
+                with open(path) as file:
+                    found = [int(line) for line in file]
+            except OSError:
+                continue
+            if found:
+                self.places, self.seen = (path,), True
+            return found
+        return []
+
+    def state(self) -> Any:
+        """Gone or Stopped; None: it is at work, or was never seen, so nothing is known."""
+        processes = self.processes()
+        if not processes:
+            return Gone() if self.seen else None
+        return Stopped() if stands_still(processes) else None
 
 
 def stands_still(processes: List[int]) -> bool:
@@ -946,6 +969,7 @@ class Loop:
     def __init__(self, wire: Wire, me: Me) -> None:
         self.wire = wire
         self.guard = Guard(me)
+        self.unit = Unit()
         self.watchdog = int(os.environ.get("WATCHDOG_USEC", 0)) / 3e6
 
     def run(self) -> None:
@@ -970,6 +994,8 @@ class Loop:
 
     def feed(self, event: Any) -> None:
         if isinstance(event, bool):
+            # While it holds the VIP it is at work: the time to learn where its processes are.
+            self.unit.processes()
             event = Taken(self.held_before()) if event else Lost()
         for action in self.guard.react(time.monotonic(), event):
             try:
@@ -1002,9 +1028,9 @@ class Loop:
     def _try(self, action: Try) -> None:
         self.wire.try_haproxy(action.address)
 
-    def _watchown(self, action: WatchOwn) -> Optional[Stopped]:
+    def _watchown(self, action: WatchOwn) -> Any:
         self.wire.watch_own(action.on)
-        return Stopped() if action.on and stands_still(keepalived_processes()) else None
+        return self.unit.state() if action.on else None
 
     def _watchpeers(self, action: WatchPeers) -> None:
         self.wire.watch_peers(action.on)
@@ -1016,10 +1042,11 @@ class Loop:
         self.tell(action.why, action.other, action.text)
 
     def _end(self, _: End) -> None:
-        processes = keepalived_processes()
-        log(
-            "keepalived does not give the VIP up: killing %d processes of its unit" % len(processes)
-        )
+        processes = self.unit.processes()
+        if processes:
+            log("keepalived does not give the VIP up: killing it, %d processes" % len(processes))
+        else:
+            log("keepalived is gone, and the VIP was left behind: removing it")
         for process in processes:
             try:
                 os.kill(process, signal.SIGKILL)

@@ -22,6 +22,8 @@ from kubeha.history import Attempt
 from kubeha.lab.faults import active
 from kubeha.remote import Load
 
+# What two holders may overlap, in seconds.
+A_MOMENT = 1.0
 # Long-lived connections with a request ten times a second, and some without a word.
 STREAMS = Load("stream", connections=6, interval=0.1, timeout=PATIENCE)
 WATCHES = Load("watch", connections=9, timeout=PATIENCE)
@@ -103,9 +105,9 @@ class Trial:
         ends = [hold.until for hold in self.holders.holds if hold.node == old]
         return max(end for end in ends if end is not None)
 
-    def never_two_holders(self, longer_than: float) -> None:
-        """Not for longer than what is promised, in seconds."""
-        assert self.holders.rivalry() <= longer_than, self.holders.holds
+    def never_two_holders(self) -> None:
+        """But for a moment: drills measure how long, for a machine of tests may be busy."""
+        assert self.holders.rivalry() < A_MOMENT, self.holders.holds
 
     def stayed(self) -> None:
         taken = self.holders.taken_after(self.began)

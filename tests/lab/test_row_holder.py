@@ -40,7 +40,7 @@ def test_keepalived_on_the_holder_ends(endpoint: Endpoint, fault: str) -> None:
         run.wait_for_move()
     run.moved_once()
     run.none_failed(after=run.given_up(old))
-    run.never_two_holders(0.1)
+    run.never_two_holders()
 
 
 @pytest.mark.parametrize("fault", ["kill-haproxy", "stop-haproxy", "hang-haproxy"])
@@ -52,4 +52,4 @@ def test_haproxy_on_the_holder_ends(endpoint: Endpoint, fault: str) -> None:
         run.wait_for_move()
     run.moved_once()
     run.none_failed(after=run.holders.settled_at(run.began))
-    run.never_two_holders(0.1)
+    run.never_two_holders()

@@ -1,7 +1,11 @@
 """The guard's decisions: events with the time in, actions out. No sockets, no clocks."""
 
+import os
+import signal
 import socket
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +22,7 @@ from kubeha.node.guard import (
     Claimed,
     End,
     Gateway,
+    Gone,
     Guard,
     Lost,
     OwnAdvert,
@@ -27,6 +32,7 @@ from kubeha.node.guard import (
     Taken,
     Tick,
     Try,
+    Unit,
     advert_vrid,
     advertised,
     arp,
@@ -129,6 +135,32 @@ def test_a_hung_keepalived_is_ended_at_once_however_long_it_has_held() -> None:
     one.react(0.011, Stopped())
     did = until(one, 0.011, 0.1, Claimed(MACS[0], claim(0)))
     assert (did.place(Block(True)) or 0) < (did.place(End()) or 0)
+
+
+def test_a_vip_that_a_dead_keepalived_left_behind_is_removed_at_once() -> None:
+    one = holder(held=60)
+    one.react(0.01, Claimed(MACS[0], claim(0)))
+    assert End() in react(one, 0.011, Gone())
+    one.react(0.012, Lost())
+    assert End() not in react(one, 0.013, Gone())
+
+
+def test_processes_of_a_unit_that_work_stand_still_and_are_gone(tmp_path: Path) -> None:
+    group = tmp_path / "cgroup.procs"
+    unit = Unit((str(tmp_path / "elsewhere"), str(group)))
+    assert unit.state() is None, "never seen"
+    with subprocess.Popen(["sleep", "60"]) as process:
+        group.write_text(f"{process.pid}\n")
+        assert unit.processes() == [process.pid]
+        assert unit.state() is None
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        assert isinstance(unit.state(), Stopped)
+        process.kill()
+    group.write_text("")
+    assert isinstance(unit.state(), Gone)
+    group.unlink()
+    assert isinstance(unit.state(), Gone)
 
 
 def test_a_keepalived_that_sends_nothing_is_ended_although_the_rival_yielded() -> None:
