@@ -200,9 +200,15 @@ def read(path: str) -> Optional[str]:
 
 
 def put(path: str, text: Any) -> None:
-    """In place: keepalived watches the file, not its name."""
-    with open(path, "w") as file:
-        file.write("%s\n" % text)
+    """In place, for keepalived watches it; never emptied first, for the disk may be full."""
+    data = ("%s\n" % text).encode()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        os.write(fd, data)
+        if not path.startswith("/proc/"):
+            os.ftruncate(fd, len(data))
+    finally:
+        os.close(fd)
 
 
 def load(path: str) -> Json:
