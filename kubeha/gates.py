@@ -54,7 +54,8 @@ def keepalived_takes_part(seen: Observed, before: NodeFacts, renewed: bool) -> s
     if said is None:
         return "keepalived does not tell its state"
     if said.state not in TAKES_PART:
-        return f"keepalived is in {said.state}"
+        aside = seen.stepped_aside
+        return f"keepalived is in {said.state}" + (f", for {aside.text}" if aside else "")
     return None
 
 

@@ -367,11 +367,11 @@ class Rollout:
         if gate.kind is GateKind.HAPROXY:
             seen = await self.look([change.node])
             return gates.haproxy_serves(seen[change.node], before, gate.renewed)
-        seen = await self.look([node.name for node in self.cluster.load_balancer_nodes])
         if gate.kind is GateKind.GUARD:
-            reason = gates.guard_runs(seen[change.node], before, gate.renewed)
-        else:
-            reason = gates.keepalived_takes_part(seen[change.node], before, gate.renewed)
+            seen = await self.look([change.node])
+            return gates.guard_runs(seen[change.node], before, gate.renewed)
+        seen = await self.look([node.name for node in self.cluster.load_balancer_nodes])
+        reason = gates.keepalived_takes_part(seen[change.node], before, gate.renewed)
         reason = reason or gates.vip_is_held(self.cluster, memory.holder, seen)
         if reason is not None or not self.plan.first or change != self.plan.changes[0]:
             return reason

@@ -119,14 +119,14 @@ class GateKind(StrEnum):
     """What has to be seen before the next step."""
 
     HAPROXY = "haproxy"
-    KEEPALIVED = "keepalived"
     GUARD = "guard"
+    KEEPALIVED = "keepalived"
 
 
 GATES = (
     (HAPROXY, GateKind.HAPROXY),
-    (KEEPALIVED, GateKind.KEEPALIVED),
     (GUARD, GateKind.GUARD),
+    (KEEPALIVED, GateKind.KEEPALIVED),
 )
 
 
@@ -179,8 +179,9 @@ def forward(
     if takeover:
         who = ", ".join(takeover)
         steps.append(TakeOver(f"stop the keepalived that is not ours on {who}", takeover))
-    steps += _service(change, KEEPALIVED, GateKind.KEEPALIVED)
+    # First: a keepalived that hears nobody takes the VIP as soon as it runs.
     steps += _service(change, GUARD, GateKind.GUARD)
+    steps += _service(change, KEEPALIVED, GateKind.KEEPALIVED)
     if stamp:
         writes = tuple(write(file) for file in stamp)
         steps.append(Write("note what the services were given", writes))
@@ -262,7 +263,7 @@ def way_back(change: NodeChange, before: NodeFacts, done: Sequence[Step]) -> tup
     configuration with it.
     """
     steps: list[Step] = []
-    for unit in (GUARD, KEEPALIVED, HAPROXY):
+    for unit in (KEEPALIVED, GUARD, HAPROXY):
         steps += _stop(unit, before, done)
     steps += [_unstage(step.files) for step in done if isinstance(step, Stage)]
     if any(isinstance(step, NotePackages) for step in done):

@@ -12,7 +12,7 @@ from kubeha.errors import HostError, RolloutFailed, RolloutStuck
 from kubeha.facts import NodeFacts, Observed
 from kubeha.model import Cluster
 from kubeha.paths import HAPROXY_CONFIG, KEEPALIVED_CONFIG, STAGE
-from kubeha.plan import HAPROXY, Plan, make_plan, wanted
+from kubeha.plan import HAPROXY, KEEPALIVED, Plan, make_plan, wanted
 from kubeha.rollout import Patience, Rollout
 from kubeha.world import World
 
@@ -47,6 +47,7 @@ class Site:
         self.order.append(f"{host.node.name}: {what}")
         if what.endswith(HAPROXY):
             host.facts = replace(host.facts, haproxy_info=f"Pid: {1000 + len(self.order)}\n")
+        if not what.endswith(KEEPALIVED):
             return
         if not self.holders:
             host.take_vip(VIP)
@@ -99,7 +100,7 @@ def test_the_primary_first_then_the_others_one_at_a_time() -> None:
     assert site.order == [
         f"{name}: start {unit}.service"
         for name in ("m1", "m2", "m3")
-        for unit in ("haproxy", "keepalived", "kubeha-guard")
+        for unit in ("haproxy", "kubeha-guard", "keepalived")
     ]
     assert site.holders == ["m1"]
 

@@ -69,8 +69,8 @@ def test_haproxy_is_at_work_before_keepalived_starts_and_each_has_a_gate() -> No
     steps = forward(first_change()[0])
     gates = [(i, step.kind) for i, step in enumerate(steps) if isinstance(step, Gate)]
     assert [kind for _, kind in gates] == list(GateKind)
-    assert index(steps, "start haproxy") < gates[0][0] < index(steps, "start keepalived")
-    assert gates[1][0] < index(steps, "start kubeha-guard") < gates[2][0]
+    assert index(steps, "start haproxy") < gates[0][0] < index(steps, "start kubeha-guard")
+    assert gates[1][0] < index(steps, "start keepalived") < gates[2][0]
     assert isinstance(steps[-1], Write) and steps[-1].files[0].path == paths.APPLIED
 
 
