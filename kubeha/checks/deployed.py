@@ -44,14 +44,14 @@ def left_behind(world: World) -> Iterator[Finding]:
                 "",
                 f"{address} is still a peer, is not in the cluster file, and cannot be asked:"
                 f" {seen.reason}",
-                "if it ever comes back: systemctl disable --now keepalived haproxy there first",
+                "if it ever comes back: systemctl disable --now keepalived haproxy kubeha-guard there first",
             )
             yield replace(found, severity=Severity.WARNING)
         elif (unit := seen.units.get("keepalived.service")) and unit.active:
             yield kinds.LEFT_BEHIND.at(
                 "",
                 f"{address} is not in the cluster file any more, but its keepalived runs",
-                f"on {address}: systemctl disable --now keepalived haproxy",
+                f"on {address}: systemctl disable --now keepalived haproxy kubeha-guard",
             )
 
 

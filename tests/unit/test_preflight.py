@@ -193,7 +193,7 @@ def test_a_node_that_left_the_file_has_to_be_stopped_first() -> None:
     running = replace(running, units={"keepalived.service": unit("keepalived.service")})
     found = only(preflight(replace(seen, strangers={"198.51.100.14": running})))
     assert (found.code, found.severity) == ("KH409", Severity.ERROR)
-    assert found.fix == "on 198.51.100.14: systemctl disable --now keepalived haproxy"
+    assert found.fix == "on 198.51.100.14: systemctl disable --now keepalived haproxy kubeha-guard"
     stopped = replace(running, units={})
     assert preflight(replace(seen, strangers={"198.51.100.14": stopped})) == ()
     dead = Unreachable("198.51.100.14", "no answer")
