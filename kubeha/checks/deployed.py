@@ -44,7 +44,8 @@ def left_behind(world: World) -> Iterator[Finding]:
                 "",
                 f"{address} is still a peer, is not in the cluster file, and cannot be asked:"
                 f" {seen.reason}",
-                "if it ever comes back: systemctl disable --now keepalived haproxy kubeha-guard there first",
+                "if it ever comes back, first there:"
+                " systemctl disable --now keepalived haproxy kubeha-guard",
             )
             yield replace(found, severity=Severity.WARNING)
         elif (unit := seen.units.get("keepalived.service")) and unit.active:
