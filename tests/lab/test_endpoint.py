@@ -130,7 +130,7 @@ def _make_etcd_leader(endpoint: Endpoint, name: str) -> None:
 
 
 def test_plain_reboot_of_the_holder_without_preparation(endpoint: Endpoint) -> None:
-    """What is on its way through the holder when it gives the VIP up is lost; nothing after that."""
+    """What is on its way through the holder when it gives the VIP up is lost; nothing later."""
     old = endpoint.holder()
     with endpoint.clients() as seen:
         endpoint.lab.machine(old).execute(["systemctl", "reboot"], check=False)
