@@ -143,7 +143,7 @@ class Drill:
                     await self._break_and_heal(fault, victims, watchers, moments)
                 history = recorder.history
             except HostError as error:
-                if not moments.healed:
+                if not moments.struck:
                     raise
                 lost.append(f"clients were lost: {error}")
             moments.end = time.time()

@@ -26,16 +26,24 @@ _DEADLINE = 90.0
 MARGIN = 30.0
 # How long a machine may take to come back, in seconds.
 RETURN = 300.0
+# How long an interrupted drill waits for a strike to be over, in seconds: it is healed after that.
+_OVER = 20.0
+# A node that refuses has answered: nothing more will be done there.
+_REFUSALS = ("busy", "strike")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Wound:
-    """What was done, and when its timer on the node ends."""
+    """What was done, and when its timer on the node ends.
+
+    `over`: the strike has answered, nothing of it comes after the healing. Else the timer stays.
+    """
 
     node: Node
     fault: Fault
     blow: blows.Blow
     due: float
+    over: bool = False
 
 
 class Striker:
@@ -53,7 +61,7 @@ class Striker:
         blow = blows.blow(fault.name, target)
         # Nobody but the node itself can heal it while it is cut off: at the end of the watch.
         after = fault.watch + (0.0 if fault.off_wire else MARGIN)
-        self._wound = _Wound(node, fault, blow, time.time() + after)
+        wound = _Wound(node, fault, blow, time.time() + after)
         request = {
             "unit": blows.UNIT,
             "heal": list(blow.heal) if blow.heal else None,
@@ -61,10 +69,21 @@ class Striker:
             "blows": list(blow.blows),
         }
         async with connect(self._cluster, node, become_password=self._password) as host:
-            blow_fell = await _struck(host, request, hangs=fault.off_wire)
+            blow_fell = await self._deal(host, request, wound)
         if fault.name == "drain":
             await self._move_away(node)
         return blow_fell
+
+    async def _deal(self, host: Host, request: Mapping[str, object], wound: _Wound) -> Blow:
+        """From here on there is something to heal, unless the node is another drill's."""
+        self._wound = wound
+        try:
+            return await _struck(host, request, wound)
+        except HostError as error:
+            # Its timer and its fault are not ours to end.
+            if error.kind == "busy":
+                self._wound = None
+            raise
 
     async def _move_away(self, node: Node) -> None:
         """As `kubeha drain` does; the connections that live on end when the clients do."""
@@ -90,16 +109,17 @@ class Striker:
         if wound.fault.off_wire:
             await self._await_return(wound.node)
         elif wound.blow.heal is not None:
-            await self._undo(wound.node, wound.blow.heal)
+            await self._undo(wound, wound.blow.heal)
         # Only now: what could not be healed is tried again before the next trial.
         self._wound = None
         return begun
 
-    async def _undo(self, node: Node, heal: tuple[str, ...]) -> None:
-        async with connect(self._cluster, node, become_password=self._password) as host:
+    async def _undo(self, wound: _Wound, heal: tuple[str, ...]) -> None:
+        async with connect(self._cluster, wound.node, become_password=self._password) as host:
             await _run(host, heal)
-            # A fault that was refused never had a timer.
-            await host.run(("systemctl", "stop", f"{blows.UNIT}.timer"), timeout=20.0)
+            # A strike that nobody has heard the end of may come yet: its timer heals that.
+            if wound.over:
+                await host.run(("systemctl", "stop", f"{blows.UNIT}.timer"), timeout=20.0)
 
     async def _await_return(self, node: Node) -> None:
         """A machine that was cut off answers again. Raises HostError when it does not."""
@@ -117,8 +137,9 @@ class Striker:
                 await asyncio.sleep(0.5)
 
 
-async def _struck(host: Host, request: Mapping[str, object], *, hangs: bool) -> Blow:
+async def _struck(host: Host, request: Mapping[str, object], wound: _Wound) -> Blow:
     """Returns when it was, on our clock; a node that is cut off by it cannot answer."""
+    hangs = wound.fault.off_wire
     moments: list[float] = []
     offsets: list[float] = []
 
@@ -136,8 +157,20 @@ async def _struck(host: Host, request: Mapping[str, object], *, hangs: bool) -> 
         struck = moments[0] + min(offsets)
         return Blow(struck, done.result()["fell"] + min(offsets) if done.done() else struck)
     finally:
+        if not hangs:
+            # Interrupted in the middle, what is done now would be undone before it is complete.
+            await asyncio.wait({done}, timeout=_OVER)
+        wound.over = _answered(done)
         done.cancel()
         await asyncio.gather(done, return_exceptions=True)
+
+
+def _answered(done: asyncio.Task[Any]) -> bool:
+    """Has the node said that the strike is over, or refused?"""
+    if not done.done() or done.cancelled():
+        return False
+    error = done.exception()
+    return error is None or (isinstance(error, HostError) and error.kind in _REFUSALS)
 
 
 async def _run(host: Host, argv: tuple[str, ...]) -> None:

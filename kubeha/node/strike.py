@@ -35,6 +35,9 @@ def strike(
         _arm(unit, heal, after)
     targets = [_targets(blow) for blow in blows]
     _tell_time(wire)
+    if wire.gone.is_set():
+        # Who asked may be healing by now.
+        raise Refused("strike", "nobody waits for the blow any more")
     struck = time.monotonic()
     wire.event("struck", clock=struck)
     for number, blow in enumerate(blows):
