@@ -39,6 +39,10 @@ STREAMS, WATCHES = 12, 4
 WARM_UP = 1.5
 # Until when the endpoint has to be healthy before a trial, and again after it, in seconds.
 RECOVERY = 180.0
+# A node that is back is watched again so soon: by a new connection, or after a boot, in seconds.
+_WATCHED_AGAIN, _BOOTED = 3.5, 5.0
+# It last told something so long before the strike, in seconds.
+_LAST_SIGN = 1.0
 # Warnings that would be somebody else's fault in what is measured.
 _SPOIL = {kinds.SERVER_DOWN.code, kinds.API_UNHEALTHY.code}
 
@@ -79,12 +83,16 @@ class Injector(Protocol):
 
 @dataclass
 class Moments:
-    """When things happened, in seconds since 1970; 0: they did not."""
+    """When things happened, in seconds since 1970; 0: they did not.
+
+    `healed`: when the healing began, `back`: when it was done.
+    """
 
     begin: float = 0.0
     struck: float = 0.0
     fell: float = 0.0
     healed: float = 0.0
+    back: float = 0.0
     end: float = 0.0
 
 
@@ -158,7 +166,7 @@ class Drill:
             attempts=_attempts(history, moments.struck),
             changes=_changes(watchers.values(), moments.struck),
             absences=absences,
-            lost=[*lost, *_blind(watchers, absences, moments)],
+            lost=[*lost, *_blind(watchers, fault, victims, moments)],
         ), moments.struck
 
     @asynccontextmanager
@@ -202,6 +210,7 @@ class Drill:
             await asyncio.sleep(fault.watch)
         finally:
             moments.healed = await self.injector.heal()
+            moments.back = time.time()
         await asyncio.sleep(fault.after)
 
 
@@ -276,15 +285,20 @@ def _absences(fault: Fault, victims: Victims, moments: Moments) -> tuple[Absence
 
 
 def _blind(
-    watchers: Mapping[str, Watcher], absences: Sequence[Absence], moments: Moments
+    watchers: Mapping[str, Watcher], fault: Fault, victims: Victims, moments: Moments
 ) -> list[str]:
-    """Nodes that were not watched for a while, although they could have held the VIP."""
-    absent = {each.node for each in absences}
+    """Nodes that were not watched for a while, although they could have held the VIP.
+
+    A victim that nobody can reach holds nothing until it is back, and is watched again soon.
+    """
+    absent = {node.name for node in victims.nodes} if fault.off_wire else set()
+    again = moments.back + (_BOOTED if fault.reboots else _WATCHED_AGAIN)
     return [
         f"{name}: not watched for {until - since:.1f} s from {since - moments.struck:+.1f} s"
         for name, watcher in watchers.items()
         for since, until in watcher.gaps
-        if name not in absent and until > moments.struck
+        if until > moments.struck
+        and not (name in absent and since > moments.struck - _LAST_SIGN and until < again)
     ]
 
 

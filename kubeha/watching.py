@@ -67,10 +67,14 @@ class Watcher:
 
     async def end(self, work: asyncio.Task[None]) -> None:
         """Let the node tell its last; one that cannot is not waited for."""
+        asked = time.time()
         self._stop.set()
         await asyncio.wait({work}, timeout=_END)
         self.renew()
         await asyncio.gather(work, return_exceptions=True)
+        if asked - self._last_sign > _SILENT:
+            # It was lost and has not come back: nobody knows what it held since then.
+            self.gaps.append((self._last_sign, asked))
 
     async def _watch(self) -> None:
         rows: list[Sequence[Any]] = []
