@@ -299,7 +299,7 @@ class Acts:
         for path, least in sorted(want["sysctls"].items()):
             self.raise_sysctl(path, least)
         if want["address"]:
-            self.add_address(request["vip"])
+            self.add_address(request)
         if want["rules"] != self.rules or (want["rules"] is None and self.state["table"]):
             self.replace_table(request, want["rules"])
         if not want["address"]:
@@ -329,16 +329,24 @@ class Acts:
         del self.state["sysctls"][path]
         self.save()
 
-    def add_address(self, vip: str) -> None:
+    def add_address(self, request: Json) -> None:
+        vip = request["vip"]
         if self.state["address"] or on_interface(vip, "lo"):
             return
         self.state["address"] = vip
+        self.state["endpoint"] = {key: request[key] for key in ("vip", "port", "interface")}
         self.save()
         # Deprecated: never chosen as the source of a new connection.
         more = ["nodad", "preferred_lft", "0"] if ":" in vip else []
         status, _, complaint = run(["ip", "address", "add", host_prefix(vip), "dev", "lo"] + more)
         if status != 0:
             raise OSError("ip address add %s dev lo: %s" % (vip, complaint))
+
+    def close_what_is_left(self) -> None:
+        """Reset old connections while this kernel still has the address that a RST comes from."""
+        left = self.state.get("endpoint")
+        if self.state["address"] and left and not on_interface(left["vip"], left["interface"]):
+            connections(left, close=True)
 
     def remove_address(self) -> None:
         vip = self.state["address"]
@@ -383,6 +391,7 @@ class Acts:
             self.stand_aside(False)
         except OSError as error:
             self.note("undo: %s" % error)
+        self.close_what_is_left()
         try:
             self.apply(request, nothing)
         except (OSError, ValueError) as error:

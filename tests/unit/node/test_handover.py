@@ -188,3 +188,37 @@ def test_only_a_strict_reverse_path_filter_is_loosened(acts: Acts, tmp_path: Pat
         acts.undo()
         assert (tmp_path / "eth0" / "rp_filter").read_text().strip() == card
         acts = Acts()
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What ip, ss and nft were asked, in a file; the VIP is on lo, and on no card."""
+    log, programs = tmp_path / "asked", tmp_path / "programs"
+    programs.mkdir()
+    for name in ("ip", "ss", "nft"):
+        script = programs / name
+        script.write_text(
+            f'#!/bin/sh\necho "{name} $*" >>{log}\n'
+            'case "$*" in *"show dev lo"*) echo "1: lo inet 198.51.100.10/32";; esac\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    return log
+
+
+def test_what_is_left_is_reset_while_the_vip_is_still_there(acts: Acts, asked: Path) -> None:
+    """After a death: without the address, this kernel would have nothing to send a RST from."""
+    acts.state.update(address=REQUEST["vip"], endpoint=REQUEST)
+    acts.save()
+    Acts().undo()
+    lines = asked.read_text().splitlines()
+    closed = next(n for n, line in enumerate(lines) if line.startswith("ss -K"))
+    assert "src 198.51.100.10 and sport = :8443" in lines[closed]
+    assert closed < lines.index("ip address del 198.51.100.10/32 dev lo")
+
+
+def test_a_node_that_only_passed_on_resets_nothing(acts: Acts, asked: Path) -> None:
+    acts.state.update(table="ip")
+    acts.save()
+    Acts().undo()
+    assert asked.read_text() == "nft delete table ip kubeha_handover\n"
