@@ -97,14 +97,15 @@ def test_the_former_holder_loses_its_power(endpoint: Endpoint) -> None:
 
 
 def test_the_new_holder_loses_its_power(endpoint: Endpoint) -> None:
-    """The third node takes over and goes on passing on: the first one's connections live."""
+    """Whoever takes over keeps the first one's connections: itself, or by passing them on."""
     old = endpoint.holder()
     new = other(old)
     third = other(old, than=new)
     with crowd(endpoint, on_client=10, on_node=2, rate=20, on=[third], after=6) as seen:
         endpoint.lab.kubeha("handover", "--to", new, "--no-wait", check=True)
         endpoint.lab.fault("power-off", new)
-        wait_for("the third has it", lambda: third in endpoint.holders(), timeout=20)
+        # The first one is not drained: it may well be the one that gets the VIP back.
+        wait_for("another has it", lambda: set(endpoint.holders()) & {old, third}, timeout=20)
     seen.show("new holder dead")
     # Those that were opened through the dead node are lost with it; the long-lived ones are not.
     assert seen.broken == []
