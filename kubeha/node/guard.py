@@ -655,7 +655,7 @@ def _attach(sock: socket.socket, program: List[Tuple[int, int, int, int]]) -> No
 
 # Netlink (rtnetlink(7)).
 
-_NEWADDR, _DELADDR, _GETADDR, _DELLINK, _DONE = 20, 21, 22, 17, 3
+_NEWADDR, _DELADDR, _GETADDR, _NEWLINK, _DELLINK, _DONE = 20, 21, 22, 16, 17, 3
 _GROUPS = 0x1 | 0x10 | 0x100  # RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR
 
 
@@ -673,16 +673,34 @@ def messages(data: bytes) -> List[Tuple[int, bytes]]:
 
 def interface_address(content: bytes) -> Tuple[int, bytes]:
     """Interface index and address of an RTM_NEWADDR or RTM_DELADDR."""
-    index = struct.unpack_from("=I", content, 4)[0]
-    address, rest = b"", content[8:]
-    while len(rest) >= 4:
-        length, kind = struct.unpack_from("=HH", rest)
+    found = dict(attributes(content[8:]))
+    address = found.get(2) or found.get(1) or b""  # IFA_LOCAL, IFA_ADDRESS
+    return struct.unpack_from("=I", content, 4)[0], address
+
+
+def attributes(data: bytes) -> List[Tuple[int, bytes]]:
+    """Kinds and values of the attributes that follow a message's fixed part."""
+    found = []
+    while len(data) >= 4:
+        length, kind = struct.unpack_from("=HH", data)
         if length < 4:
             break
-        if kind == 2 or (kind == 1 and not address):  # IFA_LOCAL, IFA_ADDRESS
-            address = rest[4:length]
-        rest = rest[(length + 3) & ~3 :]
-    return index, address
+        found.append((kind, data[4:length]))
+        data = data[(length + 3) & ~3 :]
+    return found
+
+
+def link_change(kind: int, content: bytes, index: int, mac: bytes) -> Optional[str]:
+    """Why a guard of this interface has to start anew: it is gone, or has another MAC address now.
+
+    A bridge or bond changes its own with its ports; with the old one the guard would poison caches.
+    """
+    if len(content) < 16 or struct.unpack_from("=i", content, 4)[0] != index:
+        return None
+    if kind == _DELLINK:
+        return "is gone"
+    now = dict(attributes(content[16:])).get(1, mac)  # IFLA_ADDRESS
+    return None if now == mac else "has another MAC address now: %s" % _mac(now)
 
 
 def address_message(kind: int, flags: int, index: int, address: bytes) -> bytes:
@@ -704,10 +722,11 @@ class Wire:
         self.me = me
         self.version = 4 if len(me.vip) == 4 else 6
         self.index = socket.if_nametoindex(interface)
-        with open("/sys/class/net/%s/address" % interface) as file:
-            self.mac = bytes.fromhex(file.read().strip().replace(":", ""))
         self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
         self.netlink.bind((0, _GROUPS))
+        # Read after that, or a change in between would stay unnoticed.
+        with open("/sys/class/net/%s/address" % interface) as file:
+            self.mac = bytes.fromhex(file.read().strip().replace(":", ""))
         self.claims = self._packets(ETHERTYPE_CLAIM, None)
         if self.version == 4:
             self.neighbours = self._packets(ETHERTYPE_ARP, arp_filter(me.vip))
@@ -793,8 +812,10 @@ class Wire:
                 if interface_address(content) == (self.index, self.me.vip):
                     changes.append(kind == _NEWADDR)
                     self.listed = None if self.listed is None else kind == _NEWADDR
-            elif kind == _DELLINK and struct.unpack_from("=i", content, 4)[0] == self.index:
-                raise SystemExit("the interface %s is gone" % self.interface)
+            elif kind in (_NEWLINK, _DELLINK):
+                change = link_change(kind, content, self.index, self.mac)
+                if change is not None:
+                    raise SystemExit("the interface %s %s" % (self.interface, change))
         return changes
 
     def ask_addresses(self) -> None:

@@ -38,6 +38,7 @@ from kubeha.node.guard import (
     arp,
     arp_sender,
     interface_address,
+    link_change,
     messages,
     pack_claim,
     unpack_claim,
@@ -391,3 +392,19 @@ def test_a_recorded_change_of_addresses() -> None:
     assert messages(data + data) == [(20, content), (20, content)]
     assert interface_address(content) == (2, VIP)
     assert messages(b"\0" * 20) == []
+
+
+@pytest.mark.parametrize("before", [[], [(3, b"eth0\0"), (4, b"\xdc\x05\0\0")]])
+def test_a_card_whose_mac_address_changes_is_noticed(before: list[tuple[int, bytes]]) -> None:
+    """RTM_NEWLINK comes for much else, too, and for other interfaces."""
+    new_link, removed_link = 16, 17
+    content = struct.pack("=BBHiII", 0, 0, 1, 2, 0x11043, 0)
+    for kind, value in [*before, (1, MACS[0])]:
+        content += struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+    assert link_change(new_link, content, 2, MACS[0]) is None
+    assert link_change(new_link, content, 3, MACS[1]) is None
+    assert link_change(new_link, content[:16], 2, MACS[1]) is None
+    told = link_change(new_link, content, 2, MACS[1])
+    assert told == "has another MAC address now: 02:00:00:00:00:0b"
+    assert link_change(removed_link, content, 2, MACS[0]) == "is gone"
+    assert link_change(removed_link, content, 3, MACS[0]) is None
