@@ -34,7 +34,8 @@ from kubeha.world import World
 
 # How long a client waits for an answer, as kubectl and kubelets do at the least, in seconds.
 PATIENCE = 10.0
-STREAMS, WATCHES = 12, 4
+# So many watches that hardly ever none of them goes through one API server of three.
+STREAMS, WATCHES = 12, 12
 # Before the strike, to see what is usual, in seconds.
 WARM_UP = 1.5
 # Until when the endpoint has to be healthy before a trial, and again after it, in seconds.

@@ -57,7 +57,11 @@ class Striker:
     async def strike(self, fault: Fault, victims: Victims) -> Blow:
         """Start the timer, then break it."""
         node, *others = victims.nodes
-        target = blows.Target(victims.interface, tuple(other.address for other in others))
+        target = blows.Target(
+            victims.interface,
+            tuple(other.address for other in others),
+            str(self._cluster.endpoint.vip),
+        )
         blow = blows.blow(fault.name, target)
         # Nobody but the node itself can heal it while it is cut off: at the end of the watch.
         after = fault.watch + (0.0 if fault.off_wire else MARGIN)
@@ -86,17 +90,23 @@ class Striker:
             raise
 
     async def _move_away(self, node: Node) -> None:
-        """As `kubeha drain` does; the connections that live on end when the clients do."""
+        """As `kubeha drain` does it, but nothing of it outlives a reboot, nor a drain of yours.
+
+        The connections that live on end when the clients do.
+        """
         nodes = self._cluster.load_balancer_nodes
         async with open_fleet(self._cluster, nodes, become_password=self._password) as fleet:
-            await move(
+            result = await move(
                 self._cluster,
                 fleet,
                 away_from=node.name,
-                means=Means.DRAIN,
+                means=Means.ASIDE,
                 deadline=_DEADLINE,
                 wait=False,
             )
+        if not result.moved:
+            hint = "without --node the holder is struck"
+            raise HostError("does not hold the VIP", hint=hint, node=node.name, kind="move")
 
     async def heal(self) -> float:
         """Undo it now, or wait for the node to have done it."""

@@ -47,7 +47,7 @@ def drill(
     every: bool = typer.Option(
         False,
         "--all",
-        help="All that are safe; with --yes-really or in a lab: all that can be done.",
+        help="All that are safe; in a lab: all that can be done.",
     ),
     trials: int = typer.Option(1, min=1, max=1000, help="How often each fault is tried."),
     node: str = typer.Option("", metavar="NODE", help="Whom to strike, rather than the holder."),
@@ -67,7 +67,7 @@ def drill(
     ),
     report: str = typer.Option("", metavar="FILE.html", help="Also write a report to look at."),
     yes_really: bool = typer.Option(
-        False, "--yes-really", help="Do what may hurt: hang, cut off, power off."
+        False, "--yes-really", help="Do what may hurt, if it is named: hang, cut off, power off."
     ),
     lab: bool = typer.Option(False, "--lab", help="On the lab of this box, and its cluster file."),
     name: str = typer.Option("lab", "--name", help="The lab's name."),
@@ -89,6 +89,7 @@ def drill(
     names = _chosen(faults or [], every, yes_really, place is not None)
     wanted = _Wanted(names, trials, node or None, budget)
     _check_node(cluster, node)
+    _check_movable(cluster, names)
     run = _Run(
         cluster, wanted, _clients(cluster, clients), options.become_password(ask_become_pass), place
     )
@@ -135,7 +136,8 @@ def _chosen(given: "Sequence[str]", every: bool, yes_really: bool, in_lab: bool)
         raise UsageError("which faults?", hint=f"--all, or some of {', '.join(FAULTS)}")
     possible = [name for name in FAULTS if name in BY_SSH or (in_lab and LabInjector.knows(name))]
     if every:
-        allowed = possible if in_lab or yes_really else SAFE
+        # What may hurt is named, each time.
+        allowed = possible if in_lab else SAFE
         return [name for name in possible if name in allowed]
     for name in given:
         if name not in FAULTS:
@@ -156,6 +158,24 @@ def _check_node(cluster: "Cluster", name: str) -> None:
     names = [node.name for node in cluster.nodes]
     if name and name not in names:
         raise UsageError(f"--node {name}: there is no such node", hint=f"one of {', '.join(names)}")
+
+
+def _check_movable(cluster: "Cluster", names: "Sequence[str]") -> None:
+    """Raises UsageError where the VIP would have to move, and there is nowhere to go."""
+    from kubeha.drills.catalogue import FAULTS, Moves, Victim
+
+    if len(cluster.load_balancer_nodes) > 1:
+        return
+    stuck = [
+        name
+        for name in names
+        if FAULTS[name].moves is Moves.ONCE or FAULTS[name].victim is Victim.PAIR
+    ]
+    if stuck:
+        raise UsageError(
+            f"{', '.join(stuck)}: no other node can take the VIP: there is one load balancer",
+            hint="the endpoint would be gone until it is healed",
+        )
 
 
 def _clients(cluster: "Cluster", names: str) -> "tuple[Node, ...]":

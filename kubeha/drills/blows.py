@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kubeha.paths import HANDOVER_PROGRAM
-
 if TYPE_CHECKING:
     from kubeha.model import IPAddress
 
@@ -44,10 +42,11 @@ BY_SSH = (*SAFE, *DANGEROUS)
 
 @dataclass(frozen=True)
 class Target:
-    """Where a fault strikes: the node's interface and the addresses of peers to block."""
+    """Where a fault strikes: the node's interface, the addresses of peers to block, the VIP."""
 
     interface: str = ""
     peers: "tuple[IPAddress, ...]" = ()
+    vip: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,21 +107,32 @@ def _table(text: str) -> Blow:
 
 
 def _link_down(target: Target) -> Blow:
-    """The kernel forgets the routes through an interface that goes down: they are kept."""
-    keep = "for f in 4 6; do ip -$f route save table main >/run/kubeha-drill.$f; done; :"
+    """The kernel forgets the routes and the static IPv6 addresses of an interface that goes down:
+    both are kept, but for the VIP, which keepalived sets. Addresses come back before routes.
+    """
+    keep = (
+        "for f in 4 6; do ip -$f route save table main >/run/kubeha-drill.$f; done;"
+        ' ip -6 -o address show dev "$1" scope global permanent'
+        " | while read -r _ _ _ address _; do"
+        ' [ "${address%/*}" = "$2" ] || echo "$address"; done >/run/kubeha-drill.addresses; :'
+    )
     back = (
         'ip link set dev "$1" up;'
+        " [ ! -f /run/kubeha-drill.addresses ] || while read -r address; do"
+        ' ip -6 address add "$address" dev "$1" nodad 2>/dev/null;'
+        " done </run/kubeha-drill.addresses; rm -f /run/kubeha-drill.addresses;"
         " for f in 4 6; do [ ! -s /run/kubeha-drill.$f ]"
         " || ip -$f route restore </run/kubeha-drill.$f 2>/dev/null;"
         " rm -f /run/kubeha-drill.$f; done; :"
     )
     down = ["ip", "link", "set", "dev", target.interface, "down"]
-    return Blow(({"run": list(_sh(keep))}, {"run": down}), _sh(back, target.interface))
+    kept = list(_sh(keep, target.interface, target.vip))
+    return Blow(({"run": kept}, {"run": down}), _sh(back, target.interface))
 
 
 def _drain(_: Target) -> Blow:
-    """The move itself is that of `kubeha drain` (see `striking`); here is how it ends."""
-    return Blow((), (HANDOVER_PROGRAM, "undrain"))
+    """The move itself is that of `kubeha handover` (see `striking`): it leaves nothing to undo."""
+    return Blow((), None)
 
 
 def _apiserver(signal: str) -> Blow:

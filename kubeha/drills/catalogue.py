@@ -48,7 +48,9 @@ class Fault:
     `off_wire`: from the strike to its healing nobody can reach the victim, so that an address which
     stands on its interface counts for nothing. `reboots`: it comes back by a boot. `streams_break`:
     long-lived connections may break. `within`: by when the next holder has the VIP, where that is
-    promised, in seconds. `watch` and `after`: how long to look before it is healed, and after that.
+    promised, in seconds; `within_boot`: the same, from when the first machine is back.
+    `cut_within`: by when idle watches through a lost machine are cut. `watch` and `after`: how long
+    to look before it is healed, and after that.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Fault:
     reboots: bool = False
     two_holders: float = TWO_HOLDERS
     within: float | None = None
+    within_boot: float | None = None
+    cut_within: float | None = None
     watch: float = 5.0
     after: float = 4.0
 
@@ -101,7 +105,7 @@ _ALL = (
         "hang-haproxy", "HAProxy's workers are stopped where they stand",
         may_fail=May.UNTIL_MOVED, within=3.0, watch=8.0,
     ),
-    _holder("drain", "the holder is drained: a planned move", may_fail=May.NONE,
+    _holder("drain", "the holder hands the VIP over: a planned move", may_fail=May.NONE,
             streams_break=False),
     Fault(
         "block-vrrp", "protocol 112 is dropped between the holder and another node",
@@ -109,9 +113,9 @@ _ALL = (
     ),
     _bystander("kill-apiserver", "an API server is killed"),
     _bystander("hang-apiserver", "an API server is stopped where it stands", watch=15.0),
-    _bystander("host-vanishes", "the host of an API server loses power", watch=16.0, after=6.0,
-               off_wire=True, reboots=True),
-    _bystander("fail-readyz", "an API server is not ready"),
+    _bystander("host-vanishes", "the host of an API server loses power", watch=18.0, after=6.0,
+               cut_within=15.0, off_wire=True, reboots=True),
+    _bystander("fail-readyz", "an API server is not ready", streams_break=False),
     _bystander("fail-all-readyz", "no API server is ready", Victim.ALL, may_fail=May.NONE,
                streams_break=False, watch=8.0),
     _bystander("rogue-vrrp", "a stranger advertises our virtual router with priority 255",
@@ -126,7 +130,7 @@ _ALL = (
                streams_break=False),
     Fault(
         "power-cycle-all", "all machines lose power together", Victim.ALL, Moves.ANY, May.ANY,
-        off_wire=True, reboots=True, watch=2.0, after=15.0,
+        off_wire=True, reboots=True, within_boot=10.0, watch=2.0, after=15.0,
     ),
 )  # fmt: skip
 

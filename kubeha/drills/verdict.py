@@ -107,7 +107,7 @@ def judge(seen: Recording, fault: Fault, worst: float | None) -> Judged:
         moves=moves(held),
     )
     paused = tuple(_paused(seen, figures, worst))
-    unseen = (*seen.lost, *paused)
+    unseen = (*seen.lost, *paused, *_untold(seen, fault))
     failures = tuple(_failures(seen, fault, figures, None if paused else worst))
     verdict = Verdict.FAIL if failures else Verdict.UNKNOWN if unseen else Verdict.PASS
     return replace(figures, verdict=verdict, reasons=(*failures, *unseen))
@@ -134,6 +134,8 @@ def _failures(seen: Recording, fault: Fault, figures: Judged, worst: float | Non
     if fault.within is not None and (figures.new_holder or 0.0) > fault.within:
         came, wanted = seconds(figures.new_holder), seconds(fault.within)
         yield f"the next holder came after {came}; promised: within {wanted}"
+    yield from _after_boot(seen, fault, figures)
+    yield from _left_hanging(seen, fault, figures)
     yield from _failed(seen, fault, figures)
     if figures.broken and not fault.streams_break:
         yield f"{figures.broken} of {figures.connections} long-lived connections broke"
@@ -149,6 +151,70 @@ def _moves(fault: Fault, figures: Judged) -> Iterator[str]:
             figures.moves, f"moved {figures.moves} times"
         )
         yield f"the VIP {times}; expected: {fault.moves}"
+
+
+def _back(seen: Recording) -> float | None:
+    """When the first machine told something again after the healing."""
+    if seen.healed is None:
+        return None
+    return min((each.at for each in seen.changes if each.at > seen.healed), default=None)
+
+
+def _after_boot(seen: Recording, fault: Fault, figures: Judged) -> Iterator[str]:
+    """All machines were off: somebody has to hold the VIP soon after the first one is back."""
+    back = _back(seen)
+    if fault.within_boot is None or back is None:
+        return
+    first = min((each.begin for each in figures.held if each.begin >= 0.0), default=None)
+    if first is None or first - back > fault.within_boot:
+        came = "never" if first is None else f"after {seconds(first - back)}"
+        yield (
+            f"a holder came {came}, counted from the first machine that was back;"
+            f" promised: within {seconds(fault.within_boot)}"
+        )
+
+
+def _left_hanging(seen: Recording, fault: Fault, figures: Judged) -> Iterator[str]:
+    """Long-lived connections that should have been cut, but were left in the dark.
+
+    A request that the old holder has acknowledged may wait for its answer. What is sent after it
+    has let go is answered by the new holder with a reset.
+    """
+    if figures.new_holder is not None and fault.may_fail is not May.ANY:
+        since = max(seen.fell, _let_go(seen, figures)) + CLOCKS
+        left = [
+            each for each in seen.attempts
+            if each.kind == "stream" and each.outcome == "timeout" and each.start > since
+        ]  # fmt: skip
+        if left:
+            yield (
+                f"{len(left)} requests on long-lived connections, sent after the old holder was"
+                " lost, were left hanging rather than reset"
+            )
+    if fault.cut_within is not None:
+        late = [each.end for each in _cut(seen) if each.end > fault.cut_within]
+        if late:
+            yield (
+                f"{len(late)} idle watches were cut as late as {seconds(max(late))};"
+                f" promised: within {seconds(fault.cut_within)}"
+            )
+
+
+def _cut(seen: Recording) -> list[Attempt]:
+    """Idle watches that were there before the strike and broke after it."""
+    watches = (each for each in seen.attempts if each.kind == "watch" and each.broken)
+    return [each for each in watches if each.start < 0.0 < each.end]
+
+
+def _untold(seen: Recording, fault: Fault) -> Iterator[str]:
+    """Promises of which nothing was seen, kept or not."""
+    if fault.cut_within is not None and not _cut(seen):
+        yield (
+            "no idle watch was cut: whether none went through the lost machine, or one still"
+            " hangs, cannot be told"
+        )
+    if fault.within_boot is not None and _back(seen) is None:
+        yield "no machine told anything after the healing"
 
 
 def lives(attempts: Sequence[Attempt]) -> int:

@@ -26,7 +26,7 @@ def test_every_fault_over_ssh_is_one_of_the_catalogue_and_can_be_made() -> None:
 def test_each_is_undone_by_one_command(name: str) -> None:
     """But for what the machine and its kubelet mend themselves."""
     heal = blow(name, TARGET).heal
-    assert (heal is None) == (name in ("power-off", "kill-apiserver"))
+    assert (heal is None) == (name in ("power-off", "kill-apiserver", "drain"))
 
 
 def test_what_comes_from_the_cluster_file_is_an_argument_and_no_part_of_a_script() -> None:
@@ -88,7 +88,7 @@ def test_clients_together_do_the_same_however_many_machines_they_have() -> None:
     for machines in (1, 2, 4):
         version, stream, watch = loads(machines)
         assert version.rate * machines == loads(1)[0].rate
-        assert stream.connections * machines == 12 and watch.connections * machines == 4
+        assert stream.connections * machines == 12 and watch.connections * machines == 12
 
 
 def test_clients_that_wait_stay_below_the_limit_of_one_source() -> None:
@@ -102,3 +102,16 @@ def test_a_bystander_s_fault_has_a_bystander_s_promises() -> None:
     fault = FAULTS["hang-haproxy"].on_bystander()
     assert (fault.moves, fault.may_fail, fault.within) == (Moves.NO, May.IN_FLIGHT, None)
     assert FAULTS["kill-apiserver"].on_bystander() == FAULTS["kill-apiserver"]
+
+
+def test_static_ipv6_addresses_come_back_before_the_routes_and_without_the_vip() -> None:
+    made = blow("link-down", Target("eth0", (), "2001:db8::10"))
+    keep = made.blows[0]["run"]
+    assert "ip -6 -o address show" in keep[2] and keep[-2:] == ["eth0", "2001:db8::10"]
+    assert made.heal is not None
+    assert made.heal[2].index("address add") < made.heal[2].index("route restore")
+
+
+def test_a_planned_move_leaves_nothing_that_a_reboot_would_keep() -> None:
+    """And nothing to undo that may be the operator's own drain."""
+    assert blow("drain", TARGET).heal is None

@@ -98,7 +98,8 @@ def failed(at: float) -> Attempt:
 def test_which_requests_may_fail(fault: str, at: float, verdict: Verdict) -> None:
     """In flight: what was begun before the old holder let the VIP go."""
     absences = ABSENT if FAULTS[fault].off_wire else ()
-    seen = recording([*GAP, failed(at)], MOVED, absences=absences)
+    moved = [*MOVED, Change(6.0, "m1", "holds", "", 0)]
+    seen = recording([*GAP, failed(at)], moved, absences=absences)
     assert judge(seen, FAULTS[fault], None).verdict is verdict
 
 
@@ -169,3 +170,56 @@ def test_a_longer_gap_never_improves_a_verdict(gap: float, fault: Fault) -> None
         return order.index(judge(recording(seen, MOVED), fault, 0.5).verdict)
 
     assert verdict(gap) <= verdict(gap + 0.7)
+
+
+def watched(end: float, outcome: str = "timeout") -> Attempt:
+    """The life of an idle watch."""
+    return Attempt(-1.5, end, "watch", outcome, broken=outcome != "ok")
+
+
+@pytest.mark.parametrize(
+    "watches, verdict",
+    [
+        ([watched(12.0), watched(24.0, "ok")], Verdict.PASS),
+        ([watched(12.0), watched(17.0)], Verdict.FAIL),
+        ([watched(24.0, "ok")], Verdict.UNKNOWN),
+    ],
+    ids=["cut", "late", "none"],
+)
+def test_idle_watches_on_a_host_that_vanished_are_cut_in_time(
+    watches: list[Attempt], verdict: Verdict
+) -> None:
+    seen = recording([*requests(-2, 5), *watches], STAYED)
+    assert judge(seen, FAULTS["host-vanishes"], None).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "start, verdict", [(-0.1, Verdict.PASS), (0.1, Verdict.FAIL), (0.6, Verdict.FAIL)]
+)
+def test_what_is_sent_after_the_holder_was_lost_is_reset_and_not_left_hanging(
+    start: float, verdict: Verdict
+) -> None:
+    hanging = Attempt(start, start + 10.0, "stream", "timeout", broken=True)
+    seen = recording([*GAP, hanging], MOVED, absences=ABSENT)
+    assert judge(seen, CRASH, None).verdict is verdict
+    reset = replace(hanging, end=start + 0.5, outcome="reset")
+    assert judge(replace(seen, attempts=[*GAP, reset]), CRASH, None).verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "taken, verdict", [(29.0, Verdict.PASS), (32.0, Verdict.FAIL), (None, Verdict.FAIL)]
+)
+def test_after_all_lost_their_power_one_has_the_vip_soon(
+    taken: float | None, verdict: Verdict
+) -> None:
+    back = [*STAYED, Change(0.5, "m1", "holds", "", 0), Change(20.0, "m2", "holds", "", 0)]
+    if taken is not None:
+        back.append(Change(taken, "m2", "holds", "", 1))
+    seen = recording(GAP, back, absences=[Absence("m1", 0.0, 5.0)], end=150.0)
+    assert judge(seen, FAULTS["power-cycle-all"], None).verdict is verdict
+
+
+def test_an_api_server_that_is_not_ready_breaks_no_connection() -> None:
+    broken = Attempt(0.0, 0.5, "stream", "reset", broken=True)
+    seen = recording([*requests(-2, 5), broken], STAYED)
+    assert judge(seen, FAULTS["fail-readyz"], None).verdict is Verdict.FAIL
