@@ -162,23 +162,33 @@ def make_plan(
         holder=holder,
         changes=changes,
         takeover=takeover,
-        move=planned_move(changes, holder, facts),
+        move=planned_move(changes, holder, facts, desired),
     )
 
 
 def planned_move(
-    changes: Iterable[NodeChange], holder: str | None, facts: Mapping[str, NodeFacts]
+    changes: Iterable[NodeChange],
+    holder: str | None,
+    facts: Mapping[str, NodeFacts],
+    desired: Mapping[str, DesiredNode],
 ) -> PlannedMove | None:
     """None where the VIP may stay, where there is no other node, or where no move can be planned:
-    its keepalived was set up before it knew how to stand aside."""
+    its keepalived was set up before it knew how to stand aside, or has not taken its file yet."""
     change = next((change for change in changes if change.node == holder), None)
     if change is None or holder is None or len(facts) < 2:
         return None
     anew = {s.unit for s in change.services if s.reaction is Reaction.RESTART}
     known = paths.ASIDE_FILE in (facts[holder].text_of(paths.KEEPALIVED_CONFIG) or "")
-    if not known or not anew & {HAPROXY, KEEPALIVED}:
+    if not known or not anew & {HAPROXY, KEEPALIVED} or _waiting(desired[holder], facts[holder]):
         return None
     return PlannedMove(holder, wait=HAPROXY in anew)
+
+
+def _waiting(desired: DesiredNode, facts: NodeFacts) -> bool:
+    """Is keepalived's file the one that is wanted, but the running process has another?"""
+    text = facts.text_of(paths.KEEPALIVED_CONFIG)
+    there = any(f.path == paths.KEEPALIVED_CONFIG and f.content == text for f in desired.files)
+    return there and interrupted(KEEPALIVED, desired, facts) is not Reaction.NONE
 
 
 def newcomers(cluster: Cluster, facts: Mapping[str, NodeFacts]) -> set[str]:

@@ -113,7 +113,7 @@ async def roll_out(
     from kubeha.cli import output as out
     from kubeha.listening import listen_for_vip
     from kubeha.moves import Refused
-    from kubeha.moving import move
+    from kubeha.moving import NotMoved, move
     from kubeha.observe import observe
     from kubeha.rollout import Rollout, patience
 
@@ -122,9 +122,10 @@ async def roll_out(
             await move(
                 cluster, fleet, away_from=node, deadline=deadline, wait=wait, tell=out.progress
             )
-        except Refused as refusal:
-            # There is nobody else: what has to be started anew is, as it would be without a move.
-            out.progress(node, f"no planned move: {refusal.message}")
+        except (Refused, NotMoved) as failure:
+            # There is nobody else, or the running keepalived does not know how to stand aside:
+            # what has to be started anew is, as it would be without a move.
+            out.progress(node, f"no planned move: {failure.message}; it goes on without")
 
     assert prepared.plan is not None
     await Rollout(

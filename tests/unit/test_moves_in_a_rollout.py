@@ -57,6 +57,17 @@ def test_a_keepalived_that_cannot_stand_aside_is_started_anew_as_before() -> Non
     assert site.plan().move is None
 
 
+def test_a_keepalived_that_has_not_taken_its_file_is_started_anew_as_before() -> None:
+    """An upgrade was interrupted: what is on the disk tells nothing of the running process."""
+    site = settled("m2", OF, ANEW)
+    host = site.hosts["m2"]
+    lines = (host.facts.text_of(paths.APPLIED) or "").splitlines(keepends=True)
+    noted = "".join(line for line in lines if not line.startswith("keepalived.service"))
+    earlier = text_file(paths.APPLIED, f"{noted}keepalived.service 0 0\n")
+    host.facts = replace(host.facts, files={**host.facts.files, paths.APPLIED: earlier})
+    assert site.plan().move is None
+
+
 def test_the_plan_tells_of_the_move() -> None:
     plan = plan_of(ANEW)
     assert f"Move: {VIP} goes from m2 to another node" in plan_text(plan, diff=False)
