@@ -14,7 +14,7 @@ from typing import Any
 from kubeha import keepalived, paths
 from kubeha.errors import ExitCode, KubehaError, UsageError
 from kubeha.facts import NodeFacts, Observed, Unreachable
-from kubeha.model import Cluster, IPAddress, Node
+from kubeha.model import Cluster, Node
 
 HAPROXY, KEEPALIVED = "haproxy.service", "keepalived.service"
 DEFAULT_DEADLINE = 600.0
@@ -70,8 +70,9 @@ class Move:
         """Everybody who may have the VIP next."""
         return tuple(part.name for part in self.parts if part.name != self.former)
 
-    def part(self, name: str) -> Part:
-        return next(part for part in self.parts if part.name == name)
+    def part(self, name: str) -> Part | None:
+        """None for a node that takes no part: `unprepared` tells why."""
+        return next((part for part in self.parts if part.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _move(
         )
     parts, unprepared = [], {}
     for node in cluster.load_balancer_nodes:
-        found = part(cluster.endpoint.vip, seen.get(node.name), node)
+        found = part(cluster, seen.get(node.name), node)
         if isinstance(found, Part):
             parts.append(found)
         else:
@@ -256,11 +257,12 @@ def _move(
     return Move(former, target, means, tuple(parts), tuple(aside), unprepared)
 
 
-def part(vip: IPAddress, seen: Observed | None, node: Node) -> Part | str:
+def part(cluster: Cluster, seen: Observed | None, node: Node) -> Part | str:
     """The node's card and address in the VIP's segment, or why it takes no part."""
     if not isinstance(seen, NodeFacts):
         return f"it cannot be asked: {seen.reason if seen else 'nobody has tried'}"
-    interface = node.interface or seen.interface_for(vip)
+    vip = cluster.endpoint.vip
+    interface = cluster.interface_of(node) or seen.interface_for(vip)
     for one in seen.addresses or ():
         if one.interface == interface and one.address.ip != vip and vip in one.address.network:
             return Part(node.name, str(one.address.ip), one.interface)
@@ -281,9 +283,31 @@ def formers(
             known = {"id": one["id"], "address": one["address"], "seconds": one["rest"]}
             if name not in found or known["seconds"] > found[name]["seconds"]:
                 found[name] = known
-    address = move.part(move.former).address if move.former not in move.unprepared else ""
+    own = move.part(move.former)
+    address = own.address if own is not None else ""
     found[move.former] = {"id": identifier, "address": address, "seconds": deadline}
     return found
+
+
+def request(cluster: Cluster, move: Move, name: str, prepared: float) -> dict[str, Any]:
+    """What a node has to know for any of its acts, as node/handover.py reads it.
+
+    Standing aside needs no interface, so a node that takes no part can still do that.
+    """
+    part = move.part(name)
+    return {
+        "me": name,
+        "vip": str(cluster.endpoint.vip),
+        "port": cluster.endpoint.port,
+        "interface": part.interface if part is not None else "",
+        "prepared": prepared,
+        "formers": {},
+    }
+
+
+def elsewhere(to: str | None, holder: str) -> str | None:
+    """What there is to say of a VIP that went to another node than it was sent to; None if not."""
+    return None if to in (None, holder) else f"has taken the VIP before {to} did"
 
 
 def lasting(seconds: float) -> str:

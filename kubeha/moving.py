@@ -51,6 +51,7 @@ async def move(
 
     `deadline`: seconds after which those that are left are closed. Without `wait` it returns as
     soon as the VIP has moved; the nodes do the rest. `means`: DRAIN leaves the node drained.
+    Where another node than `to` got the VIP, the result says so: its `holder` and a note.
     Raises moves.Refused or moves.Unknown before anything is touched, NotMoved where the VIP stayed.
     """
     begun = time.monotonic()
@@ -64,7 +65,7 @@ async def move(
         if means is Means.DRAIN and away_from is not None:
             await drain(fleet, away_from)
         return MoveResult(None, moves.holder_of(cluster, seen), moved=False)
-    result = await _Moving(cluster, fleet, plan, deadline, tell).carry_out(wait=wait)
+    result = await _Moving(cluster, fleet, plan, deadline, tell, to).carry_out(wait=wait)
     return result.lasting(time.monotonic() - begun)
 
 
@@ -108,6 +109,7 @@ class _Moving:
     plan: Move
     deadline: float
     tell: Tell
+    to: str | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(4))
     notes: list[str] = field(default_factory=list)
     plain: str = ""
@@ -128,6 +130,8 @@ class _Moving:
             await self._over()
         holder = await self._shift()
         self.tell(holder, f"holds the VIP {self.cluster.endpoint.vip}")
+        if words := moves.elsewhere(self.to, holder):
+            self._note(holder, words)
         if self.plain:
             return MoveResult(former, holder, True, plain=self.plain, notes=tuple(self.notes))
         if not wait:
@@ -178,15 +182,7 @@ class _Moving:
             return {}
 
     def _request(self, name: str) -> dict[str, Any]:
-        part = self.plan.part(name)
-        return {
-            "me": name,
-            "vip": str(self.cluster.endpoint.vip),
-            "port": self.cluster.endpoint.port,
-            "interface": part.interface,
-            "prepared": self.patience + 60.0,
-            "formers": {},
-        }
+        return moves.request(self.cluster, self.plan, name, self.patience + 60.0)
 
     async def _join(self, name: str, formers: Mapping[str, Any]) -> str:
         """Why the node cannot take part, "" if it does now."""

@@ -8,8 +8,9 @@ import typer
 from kubeha.cli import options
 from kubeha.cli import output as out
 from kubeha.cli.cluster_file import load
+from kubeha.errors import ExitCode
 from kubeha.model import Cluster
-from kubeha.moves import Means, MoveResult, node_named, told
+from kubeha.moves import Means, MoveResult, elsewhere, node_named, told
 from kubeha.moving import move as carry_out
 from kubeha.observe import open_fleet
 
@@ -37,6 +38,8 @@ def move(
         out.show_json(result.as_json())
     else:
         out.show(told(cluster, result, drained=wish.away_from))
+    if elsewhere(wish.to, result.holder):
+        raise typer.Exit(ExitCode.DOES_NOT_HOLD)
 
 
 async def _move(

@@ -10,6 +10,7 @@ from kubeha import paths
 from kubeha.desired import Site, desired_node
 from kubeha.errors import ExitCode, UsageError
 from kubeha.facts import NodeFacts, Observed, Unreachable
+from kubeha.model import Vrrp
 from kubeha.moves import (
     Means,
     Move,
@@ -17,8 +18,11 @@ from kubeha.moves import (
     Refused,
     Unknown,
     away,
+    elsewhere,
     formers,
+    part,
     progress,
+    request,
     told,
     towards,
 )
@@ -200,3 +204,32 @@ def test_a_node_that_was_drained_before_is_left_drained_whatever_comes() -> None
     holder = replace(drained("m1"), addresses=facts("m1").addresses)
     again = away(CLUSTER, seen("m1", m1=holder), "m1", Means.DRAIN)
     assert again is not None and again.drained_before
+
+
+def test_where_the_vip_lies_in_no_subnet_of_the_nodes_it_moves_the_plain_way() -> None:
+    """Nobody can pass packets on at layer 2; standing aside needs no card."""
+    world = {
+        name: replace(facts(name), addresses=bare(name, f"192.0.2.{name[1]}").addresses)
+        for name in seen()
+    }
+    holder = facts("m1")
+    vip = next(one for one in holder.addresses or () if str(one.address.ip) == VIP)
+    world["m1"] = replace(world["m1"], addresses=(*(world["m1"].addresses or ()), vip))
+    move = towards(CLUSTER, world, "m2")
+    assert move is not None and move.parts == () and move.relays == ()
+    assert set(move.unprepared) == {"m1", "m2", "m3"}
+    assert request(CLUSTER, move, "m1", 90.0)["interface"] == ""
+    assert formers([], move, "new", 600.0)["m1"]["address"] == ""
+
+
+def test_the_interface_that_the_cluster_file_names_for_all_counts() -> None:
+    of = cluster(vrrp=Vrrp(interface="eth9"))
+    node = of.load_balancer_nodes[0]
+    found = part(of, facts("m1", seen("m2")), node)
+    assert found == f"it has no address in the network of the VIP {VIP}"
+
+
+def test_another_holder_than_asked_for_is_no_success() -> None:
+    assert elsewhere("m2", "m2") is None
+    assert elsewhere(None, "m3") is None
+    assert elsewhere("m2", "m3") == "has taken the VIP before m2 did"
