@@ -61,6 +61,7 @@ SETTLE = 5.0  # after the last peer answered
 DOUBT = 5.0  # after a conflict that came back although advertisements had arrived; then doubled
 MOST_DOUBT = 600.0
 DEFEND = 10.0  # RFC 5227, section 2.4
+CARDS = 4  # so many MAC addresses of one node are remembered, the newest
 NEVER = float("inf")
 
 CONFLICT, HUNG, ISOLATED = "conflict", "hung", "isolated"
@@ -157,7 +158,11 @@ class Guard:
         self.rivals = {}  # type: Dict[bytes, Rival]
         # Does my keepalived advertise? None: it cannot be told yet.
         self.advertises = None  # type: Optional[bool]
-        self.macs = {}  # type: Dict[bytes, bytes]
+        # Who has answered for an address, the newest last.
+        self.macs = {}  # type: Dict[bytes, List[bytes]]
+        # The newest claim of each peer from a MAC address that has not answered for it.
+        self.unproven = {}  # type: Dict[bytes, Tuple[float, Claimed]]
+        self.taken = -NEVER
         self.gateway = None  # type: Optional[bytes]
         self.gateway_answered = False
         self.somebody = False
@@ -218,6 +223,7 @@ class Guard:
         if self.holds:
             return
         self.since = self.now - event.held
+        self.taken = self.now
         self.seen_alive = set()
         self.rounds_alone = 0
         self.somebody = True
@@ -258,27 +264,45 @@ class Guard:
         ours = (claim.vrid, claim.vip) == (self.me.vrid, self.me.vip)
         if not ours or claim.address not in self.me.peers:
             return
-        self._heard_peer(claim.address, event.mac)
-        if not claim.holds:
-            self._released(event.mac)
-        elif self.holds:
-            self._rival(event.mac, claim)
-        elif self.aside is not None:
-            self.aside.answered = True
+        self._heard(claim.address)
+        if event.mac in self._macs_of(claim.address):
+            self._believe(event)
+        else:
+            self.unproven[claim.address] = self.now, event
+            if self.holds or self.aside is not None:
+                self._do(Ask(claim.address, None))
         if claim.asks:
             self._say()
+
+    def _believe(self, event: Claimed) -> None:
+        if not event.claim.holds:
+            self._released(event.mac)
+        elif self.holds:
+            self._rival(event.mac, event.claim)
+        elif self.aside is not None:
+            self.aside.answered = True
 
     def _on_answer(self, event: Answer) -> None:
         if event.address != self.me.vip:
             if event.address in self.me.peers or event.address == self.gateway:
-                self._heard_peer(event.address, event.mac)
+                self._learn(event.address, event.mac)
         elif self.holds:
             self._rival(event.mac, None)
         elif self.aside is not None and event.mac in {self.aside.mac, *self._peer_macs()}:
             self.aside.answered = True
 
-    def _heard_peer(self, address: bytes, mac: bytes) -> None:
-        self.macs[address] = mac
+    def _learn(self, address: bytes, mac: bytes) -> None:
+        """A claim that came from there before the answer counts now."""
+        known = [one for one in self.macs.get(address, ()) if one != mac]
+        self.macs[address] = [*known, mac][-CARDS:]
+        self._heard(address)
+        heard, claimed = self.unproven.get(address, (-NEVER, None))
+        if claimed is not None and claimed.mac == mac:
+            del self.unproven[address]
+            if self.now - heard <= STALE:
+                self._believe(claimed)
+
+    def _heard(self, address: bytes) -> None:
         self.somebody = True
         self.gateway_answered = self.gateway_answered or address == self.gateway
         if address in self.me.peers:
@@ -291,13 +315,26 @@ class Guard:
                 self._in(SETTLE, "settle")
                 self.seen_alive.add(self.me.address)
 
+    def _macs_of(self, peer: bytes) -> List[bytes]:
+        """Whose claims count: anybody can claim to be a peer, so they have to answer for it.
+
+        Where the nodes' addresses are on another card than the VIP, no peer ever answers here.
+        Then what they claim is all there is.
+        """
+        if any(one in self.macs for one in self.me.peers) or self.now - self.taken < PATIENCE:
+            return self.macs.get(peer, [])
+        return [self.unproven[peer][1].mac] if peer in self.unproven else []
+
     def _peer_macs(self) -> Set[bytes]:
-        return {mac for address, mac in self.macs.items() if address in self.me.peers}
+        return {mac for peer in self.me.peers for mac in self._macs_of(peer)}
+
+    def _newest_mac(self, address: bytes) -> Optional[bytes]:
+        return self.macs[address][-1] if address in self.macs else None
 
     def _name(self, mac: Optional[bytes]) -> str:
-        for address, known in self.macs.items():
-            if known == mac and address in self.me.peers:
-                return self.me.peers[address]
+        for address, name in self.me.peers.items():
+            if mac in self._macs_of(address):
+                return name
         return ":".join("%02x" % byte for byte in mac or b"")
 
     def _time_to_settle(self) -> None:
@@ -357,12 +394,12 @@ class Guard:
     def _try(self, mac: bytes, rival: Rival) -> None:
         if rival.claim is None and not rival.tried:
             rival.tried = True
-            self._do(*(Try(peer) for peer in self.me.peers if self.macs.get(peer) == mac))
+            self._do(*(Try(peer) for peer in self.me.peers if mac in self._macs_of(peer)))
 
     def _on_alive(self, event: Alive) -> None:
-        rival = self.rivals.get(self.macs.get(event.address, b""))
-        if rival is not None:
-            rival.alive = True
+        for mac in self._macs_of(event.address):
+            if mac in self.rivals:
+                self.rivals[mac].alive = True
 
     def _yields_to(self, rival: Rival) -> bool:
         """The order that both sides compute alike.
@@ -520,7 +557,7 @@ class Guard:
         """The gateway comes with the event that FindGateway leads to."""
         broadcast = self.rounds_alone > 0 or self.aside is not None
         for peer in self.me.peers:
-            mac = None if broadcast else self.macs.get(peer)
+            mac = None if broadcast else self._newest_mac(peer)
             self._do(Ask(peer, mac))
             if mac is not None and everything:
                 self._do(Ask(self.me.vip, mac))
@@ -531,7 +568,7 @@ class Guard:
         if event.address != self.gateway:
             self.gateway, self.gateway_answered = event.address, False
         if event.address is not None:
-            mac = None if self.rounds_alone or self.aside else self.macs.get(event.address)
+            mac = None if self.rounds_alone or self.aside else self._newest_mac(event.address)
             self._do(Ask(event.address, mac))
 
 

@@ -117,6 +117,46 @@ def test_a_stranger_is_never_yielded_to_but_the_vip_is_announced_again() -> None
     assert Block(True) not in until(one, 6.0, 7.0, Claimed(STRANGER, forged))
 
 
+def test_a_forged_claim_of_a_peer_counts_for_nothing() -> None:
+    forged = Claimed(STRANGER, claim(0, held=999.0))
+    did = until(holder(1, held=60), 0.01, 5.0, forged, Answer(ADDRESSES[0], MACS[0]))
+    assert Ask(ADDRESSES[0], None) in did and Block(True) not in did
+    did = until(holder(1, held=60), 0.01, 5.0, forged, Answer(VIP, STRANGER))
+    assert Block(True) not in did
+
+
+def test_a_rival_with_two_cards_is_yielded_to_whichever_answers_last() -> None:
+    cards = (Answer(ADDRESSES[0], MACS[0]), Answer(ADDRESSES[0], STRANGER))
+    for heard in (cards, cards[::-1]):
+        one = holder(1, held=0)
+        assert Block(True) in until(one, 0.01, 0.2, *heard, Claimed(MACS[0], claim(0, held=60)))
+
+
+def test_no_more_than_four_cards_of_a_peer_are_remembered() -> None:
+    one = holder(1, held=0)
+    for number in range(50, 54):
+        one.react(0.01, Answer(ADDRESSES[0], bytes([2, 0, 0, 0, 0, number])))
+    assert len(one.macs[ADDRESSES[0]]) == 4
+    assert MACS[0] not in one.macs[ADDRESSES[0]]
+
+
+def test_a_claim_of_a_peer_that_has_not_answered_yet_counts_when_it_does() -> None:
+    one = guard(1)
+    one.react(0.0, Taken(0.0))
+    one.react(0.001, Answer(ADDRESSES[2], MACS[2]))
+    did = react(one, 0.1, Claimed(MACS[0], claim(0, held=60)))
+    assert Ask(ADDRESSES[0], None) in did and one.began is None
+    one.react(0.11, Answer(ADDRESSES[0], MACS[0]))
+    assert one.began == 0.11
+    assert Block(True) in until(one, 0.11, 0.2, Claimed(MACS[0], claim(0, held=60)))
+
+
+def test_where_no_peer_ever_answers_on_this_card_claims_are_believed() -> None:
+    one = guard(1)
+    one.react(0.0, Taken(0.0))
+    assert Block(True) in until(one, 0.1, 0.3, Claimed(MACS[0], claim(0, held=60)))
+
+
 def test_a_rival_without_a_guard_is_yielded_to_later_by_the_better_rank() -> None:
     heard = (Answer(VIP, MACS[0]), Answer(ADDRESSES[0], MACS[0]), Alive(ADDRESSES[0]), OwnAdvert())
     assert Block(True) in until(holder(2, held=60), 0.01, 0.2, *heard)
