@@ -92,12 +92,28 @@ def _deploy(bench: Bench, configuration: Configuration) -> None:
 def _one(bench: Bench, configuration: Configuration, event: str, digest: str, order: Order) -> bool:
     """One trial, written down; False if it did not come to be or does not count."""
     box.wait_until_calm(order.calm)
+    rows: list[dict[str, Any]] = []
+
+    def note(row: dict[str, Any]) -> None:
+        rows.append(row)
+        _write(configuration.name, event, digest, versions | row, order)
+        _tell(configuration, event, row)
+
+    versions: dict[str, Any] = {"versions": {}}
     try:
-        row = trial.run(bench, configuration, event)
+        bench.switch_on()
+        # Now: the machine that tells may be the one that is struck.
+        versions["versions"] = box.versions(bench, "m1")
+        trial.run(bench, configuration, event, note)
     except PASSING as error:
-        say(f"{configuration.title}: {event}: no trial: {error}")
-        return False
-    _append(bench, configuration.name, event, digest, row, order)
+        say(f"{configuration.title}: {event}: {'repair' if rows else 'no trial'}: {error}")
+        if not rows:
+            row = {"no_trial": str(error), "at": time.time(), "disturbed": False}
+            _write(configuration.name, event, digest, versions | row, order)
+    return bool(rows) and not rows[0]["disturbed"]
+
+
+def _tell(configuration: Configuration, event: str, row: dict[str, Any]) -> None:
     say(
         f"{configuration.title}: {event}: silence {row['silence']} s, {row['failed']} of"
         f" {row['requests']} failed, {row['broken']} of {row['connections']} broken, new holder"
@@ -105,15 +121,19 @@ def _one(bench: Bench, configuration: Configuration, event: str, digest: str, or
         f" usual {row['usual']} s{', does not count' if row['disturbed'] else ''}"
         f"{', in error: ' + row['error'] if row['error'] else ''}"
     )
-    return not row["disturbed"]
 
 
 def _append(
     bench: Bench, name: str, event: str, digest: str, figures: dict[str, Any], order: Order
 ) -> None:
+    versions = {"versions": box.versions(bench, "m1")}
+    _write(name, event, digest, versions | figures, order)
+
+
+def _write(name: str, event: str, digest: str, row: dict[str, Any], order: Order) -> None:
     what = {"version": 1, "configuration": name, "event": event, "digest": digest}
-    where = {"box": box.description(), "versions": box.versions(bench, "m1"), "kubeha": revision()}
-    results.append(order.file, {**what, **where, **figures})
+    where = {"box": box.description(), "kubeha": revision()}
+    results.append(order.file, {**what, **where, **row})
 
 
 def _throughput(bench: Bench, order: Order) -> None:

@@ -7,6 +7,8 @@ from statistics import median
 
 from bench.failover import throughput
 from bench.failover.results import Row, cell, table
+from bench.failover.trial import AFTER
+from kubeha.moves import DEFAULT_DEADLINE
 
 CRASH = """\
 ### Crash of the holder
@@ -20,7 +22,10 @@ MOVE = """\
 
 kubeha: `kubeha handover`. The others: `systemctl stop keepalived` on the holder, as before an \
 upgrade or a reboot; the second move, back, when it is started again, is not counted. For kubeha, \
-the time until another node has the VIP includes all preparations: no client waits for it.
+the time until another node has the VIP includes all preparations: no client waits for it. Clients \
+are observed for {after:g} s after the move; kubeha closes the connections that still live on \
+through the former holder at the deadline, {deadline:g} s, which no trial lasts: `0 broken` is of \
+that time only.
 """
 GOALS = """\
 ### Goals
@@ -95,7 +100,7 @@ ALL_GOALS = (
 def section(rows: Sequence[Row], titles: Mapping[str, str], setting: str) -> str:
     """Everything between the markers; parts without a trial are left out."""
     parts = [f"{setting}\n"]
-    for event, text in (("crash", CRASH), ("move", MOVE)):
+    for event, text in (("crash", CRASH), ("move", _move_text())):
         if any(cell(rows, name, event) for name in titles):
             parts += [text, table(rows, event, titles), _picture(event)]
     parts += [GOALS, goals(rows)]
@@ -103,6 +108,10 @@ def section(rows: Sequence[Row], titles: Mapping[str, str], setting: str) -> str
         parts += [throughput_table(rows)]
     parts.append(circumstances(rows))
     return "\n".join(parts) + "\n"
+
+
+def _move_text() -> str:
+    return MOVE.format(after=AFTER["move"], deadline=DEFAULT_DEADLINE)
 
 
 def _picture(event: str) -> str:
@@ -151,7 +160,7 @@ def _medians(rows: Sequence[Row]) -> list[str]:
 
 def circumstances(rows: Sequence[Row]) -> str:
     """Boxes, versions, dates, and the trials that do not count."""
-    counted = [row for row in rows if not row.get("disturbed")]
+    counted = [row for row in rows if not row.get("disturbed") and "no_trial" not in row]
     if not counted:
         return "No trial has been made yet."
     versions: dict[str, set[str]] = {}

@@ -46,11 +46,23 @@ def cell(
     rows: Sequence[Row], configuration: str, event: str, digest: str | None = None
 ) -> list[Row]:
     """The rows of a cell that count: undisturbed, of this digest or of the configuration's last."""
+    return [row for row in _all(rows, configuration, event, digest) if not _lost(row)]
+
+
+def never_made(rows: Sequence[Row], configuration: str, event: str) -> int:
+    """How many trials of a cell were begun, but could not be measured."""
+    return sum("no_trial" in row for row in _all(rows, configuration, event, None))
+
+
+def _lost(row: Row) -> bool:
+    return bool(row["disturbed"]) or "no_trial" in row
+
+
+def _all(rows: Sequence[Row], configuration: str, event: str, digest: str | None) -> list[Row]:
     own = [row for row in rows if row.get("configuration") == configuration]
     if digest is None:
         digest = own[-1]["digest"] if own else ""
-    same = [row for row in own if row["event"] == event and row["digest"] == digest]
-    return [row for row in same if not row["disturbed"]]
+    return [row for row in own if row["event"] == event and row["digest"] == digest]
 
 
 def typical(rows: Sequence[Row], key: str) -> tuple[float, float] | None:
@@ -111,5 +123,7 @@ def table(rows: Sequence[Row], event: str, titles: Mapping[str, str]) -> str:
     for name, title in titles.items():
         if found := cell(rows, name, event):
             cells = [title, *(show(found) for _, show in COLUMNS)]
+            if lost := never_made(rows, name, event):
+                cells[1] += f"; {lost} could not be made"
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -54,10 +54,13 @@ class Seen:
     """How the planned move failed."""
 
 
-def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any]:
-    """One trial of an event, the endpoint well before it and well after it. Returns its row.
+def run(
+    bench: Bench, configuration: Configuration, event: str, note: Callable[[dict[str, Any]], None]
+) -> None:
+    """One trial of an event, the endpoint well before it; `note` is given its row.
 
-    Raises NotWell when it is not well: then nothing was measured.
+    Raises NotWell when it is not well. After a trial that ended badly it may well not be: its row
+    is noted before anything is repaired.
     """
     bench.switch_on()
     bench.wait_until_ready()
@@ -69,8 +72,8 @@ def run(bench: Bench, configuration: Configuration, event: str) -> dict[str, Any
             done: Future[float | None] = pool.submit(strike, bench, seen)
             _wait_until_moved(bench, seen, done)
         _finish(done, seen)
+    note(measured(seen, died=crash))
     repair(bench, seen)
-    return measured(seen, died=crash)
 
 
 def _wait_until_moved(bench: Bench, seen: Seen, done: Future[float | None]) -> None:

@@ -1,5 +1,6 @@
 """The comparison in bench/failover: notices of addresses, ab's output, the file of rows."""
 
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -131,6 +132,64 @@ def test_table_of_medians_and_maxima():
     )
     assert "never" in results.table([row(new_holder=None)], "crash", TITLES)
     assert "2 (1 in error)" in results.table([row(), row(error="why")], "crash", TITLES)
+
+
+def lost(**more):
+    """A trial that was begun and could not be measured: it has no figures."""
+    return {
+        "configuration": "kubeha-100ms", "event": "crash", "digest": "d", "disturbed": False,
+        "no_trial": "m1 does not answer", "at": 0, "box": "a box", "kubeha": "v1", "versions": {},
+        **more,
+    }  # fmt: skip
+
+
+def test_trials_that_could_not_be_made_are_counted_in_their_cell_and_nowhere_else():
+    rows = [row(), lost(), lost(), lost(event="move"), lost(digest="old"), row()]
+    assert len(results.cell(rows, "kubeha-100ms", "crash")) == 2
+    line = results.table(rows, "crash", TITLES).splitlines()[2]
+    assert line.startswith("| kubeha, 100 ms | 2; 2 could not be made |")
+    assert report.section([lost()], TITLES, "Setting.")
+
+
+@pytest.mark.parametrize("event", ["crash", "move"])
+def test_a_trial_is_noted_before_anything_is_repaired(monkeypatch, event):
+    """What could not be repaired was the worst of all: it counts."""
+    done = []
+
+    class Machines:
+        def holders(self):
+            return ["m2"]
+
+        def switch_on(self):
+            pass
+
+        def wait_until_ready(self):
+            pass
+
+        def wait_until_settled(self, _):
+            return "m1"
+
+    class Configured:
+        settle = 0.0
+
+        def leave(self, _, __):
+            pass
+
+        def come_back(self, _, __):
+            done.append("repaired")
+            raise NotWell("it does not come back")
+
+    monkeypatch.setattr(trial, "_observed", lambda *_: nullcontext())
+    monkeypatch.setattr(trial, "_crash", lambda bench, seen: 10.0)
+    monkeypatch.setattr(trial, "_boot", Configured().come_back)
+    with pytest.raises(NotWell):
+        trial.run(Machines(), Configured(), event, lambda row: done.append(row["holder"]))
+    assert done == ["m1", "repaired"]
+
+
+def test_the_window_of_a_planned_move_is_told():
+    told = report.section([row(event="move")], TITLES, "Setting.")
+    assert "observed for 12 s" in told and "600 s" in told
 
 
 def test_goals_are_judged_by_the_rows_alone():
