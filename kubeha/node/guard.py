@@ -94,6 +94,7 @@ class Claim(NamedTuple):
 
 
 # Events.
+Started = NamedTuple("Started", [])
 Taken = NamedTuple("Taken", [("held", float)])  # the VIP is on my interface, since so long
 Lost = NamedTuple("Lost", [])
 Answer = NamedTuple("Answer", [("address", bytes), ("mac", bytes)])  # ARP or NDP, not my own
@@ -219,6 +220,10 @@ class Guard:
 
     # Taking the VIP and losing it.
 
+    def _on_started(self, _: Started) -> None:
+        """A gateway that answers now is missed later, by a backup that was cut off as well."""
+        self._do(FindGateway())
+
     def _on_taken(self, event: Taken) -> None:
         if self.holds:
             return
@@ -230,6 +235,7 @@ class Guard:
         self._in(BEAT, "beat")
         self._in(ROUND, "round")
         self._look_around()
+        self._do(FindGateway())
         if not self.me.peers:
             self._in(SETTLE, "settle")
         if self.aside is not None:
@@ -547,7 +553,11 @@ class Guard:
         if known and self.rounds_alone >= LONELY and self.aside is None:
             self._step_down(ISOLATED, None, "neither the gateway nor any other node answers")
             return
-        lonely = self.now - self.peer_heard > RECENT
+        if self.rounds_alone == 2 and self.me.peers:
+            # The gateway was asked as well. If this is an island, whoever holds the VIP on the
+            # mainland is to keep it afterwards.
+            self._do(Settled())
+        lonely = self.now - max(self.peer_heard, self.taken) > RECENT
         self._ask_round(lonely or self.rounds_alone > 0 or self.round % FULL == 0)
         self.round += 1
         self.somebody = False
@@ -1034,6 +1044,7 @@ class Loop:
         overwrite(GUARD_FILE, "0\n")
         self.tell(None, "", "")
         self.wire.ask_addresses()
+        self.feed(Started())
         notify("READY=1")
         fed = time.monotonic()
         while True:

@@ -27,6 +27,7 @@ from kubeha.node.guard import (
     OwnAdvert,
     Say,
     Settled,
+    Started,
     Stopped,
     Taken,
     Tick,
@@ -96,8 +97,10 @@ class Segment:
         self.claims_arrive = True
         self.cut_off: set[int] = set()
         self.changes: list[tuple[float, int, bool]] = []
+        self.gateway = True
         for node in self.nodes:
             self._wait_for_silence(node)
+            self.at(0.0, lambda node=node: self._feed(node, Started()))
 
     # Time.
 
@@ -161,6 +164,7 @@ class Segment:
     def _start_guard(self, node: Node) -> None:
         if node.alive:
             node.guard = guard(node.rank, node.nodes)
+            self._feed(node, Started())
             if node.has_vip:
                 since = max((at for at, rank, has in self.changes if rank == node.rank and has))
                 self._feed(node, Taken(self.now - since))
@@ -286,7 +290,7 @@ class Segment:
             self._soon(lambda: self._feed(node, Stopped()))
 
     def _ask(self, node: Node, address: bytes) -> None:
-        if address == GATEWAY and node.rank not in self.cut_off:
+        if address == GATEWAY and self.gateway and node.rank not in self.cut_off:
             self._soon(lambda: self._feed(node, Answer(GATEWAY, GATEWAY_MAC)))
         for other in self._others(node):
             mac = MACS[other.rank]

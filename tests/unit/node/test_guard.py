@@ -21,6 +21,7 @@ from kubeha.node.guard import (
     Block,
     Claimed,
     End,
+    FindGateway,
     Gateway,
     Gone,
     Guard,
@@ -28,6 +29,7 @@ from kubeha.node.guard import (
     OwnAdvert,
     Say,
     Settled,
+    Started,
     Stopped,
     Taken,
     Tick,
@@ -273,8 +275,9 @@ def test_a_new_holder_settles_when_every_peer_was_seen_alive() -> None:
     one.react(0.0, Taken(0.0))
     assert Settled() not in until(one, 0.0, 60.0, Answer(ADDRESSES[1], MACS[1]))
     one.react(60.0, Answer(ADDRESSES[2], MACS[2]))
-    assert Settled() not in until(one, 60.0, 64.9)
-    assert Settled() in until(one, 64.9, 65.1)
+    alive = [Answer(ADDRESSES[other], MACS[other]) for other in (1, 2)]
+    assert Settled() not in until(one, 60.0, 64.9, *alive)
+    assert Settled() in until(one, 64.9, 65.1, *alive)
 
 
 def test_a_holder_that_is_gone_does_not_settle() -> None:
@@ -291,6 +294,31 @@ def test_who_is_cut_off_gives_the_vip_up_until_somebody_answers() -> None:
     one.react(4.0, Lost())
     assert Ask(ADDRESSES[0], None) in until(one, 4.0, 60.0)
     assert Block(False) in react(one, 60.0, Answer(ADDRESSES[0], MACS[0]))
+
+
+@pytest.mark.parametrize("event", [Started(), Taken(0.0)], ids=["at-start", "with-the-vip"])
+def test_the_gateway_is_known_before_it_is_missed(event: object) -> None:
+    one = guard(1)
+    assert FindGateway() in react(one, 0.0, event)
+    one.react(0.01, Gateway(GATEWAY))
+    one.react(0.02, Answer(GATEWAY, GATEWAY_MAC))
+    one.react(0.03, Lost())
+    one.react(60.0, Taken(0.0))
+    assert Block(True) in until(one, 60.0, 61.0)
+
+
+def test_a_new_holder_that_nobody_answers_settles_soon() -> None:
+    """Perhaps it was cut off, and the others have a holder that is to keep the VIP."""
+    one = guard(1)
+    one.react(0.0, Taken(0.0))
+    assert Settled() in until(one, 0.0, 1.0)
+    one = guard(1)
+    one.react(0.0, Gateway(GATEWAY))
+    one.react(0.0, Taken(0.0))
+    assert Settled() not in until(one, 0.0, 4.0, Answer(GATEWAY, GATEWAY_MAC))
+    alone = guard(0, nodes=1)
+    alone.react(0.0, Taken(0.0))
+    assert Settled() not in until(alone, 0.0, 4.0)
 
 
 @pytest.mark.parametrize("gateway", [None, GATEWAY], ids=["no-gateway", "gateway-never-answered"])
@@ -348,6 +376,30 @@ def test_filtered_vrrp_leaves_one_holder(
     segment.power_off(segment.holders[0])
     segment.run(3)
     assert len(segment.holders) == 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    nodes=st.integers(2, 3),
+    seed=st.integers(0, 10**6),
+    gateway=st.booleans(),
+    seconds=st.floats(1.5, 10),
+)
+def test_a_backup_that_was_cut_off_leaves_the_vip_where_it_is(
+    nodes: int, seed: int, gateway: bool, seconds: float
+) -> None:
+    segment = Segment(nodes, seed)
+    segment.gateway = gateway
+    segment.run(20)
+    (before,) = segment.holders
+    assert before == 0
+    segment.changes.clear()
+    segment.cut_off = {nodes - 1}
+    segment.run(seconds)
+    segment.cut_off = set()
+    segment.run(10)
+    assert segment.holders == [before]
+    assert before not in {rank for _, rank, _ in segment.changes}
 
 
 @settings(max_examples=15, deadline=None)
