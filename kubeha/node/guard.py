@@ -571,6 +571,9 @@ class Guard:
             self._do(Ask(peer, mac))
             if mac is not None and everything:
                 self._do(Ask(self.me.vip, mac))
+        if self.rounds_alone > 0 and self.me.peers:
+            # Where a peer's address is on another card, only its guard answers here.
+            self._say(asks=True)
         if everything:
             self._do(FindGateway())
 

@@ -321,6 +321,22 @@ def test_a_new_holder_that_nobody_answers_settles_soon() -> None:
     assert Settled() not in until(alone, 0.0, 4.0)
 
 
+def test_who_hears_other_guards_is_not_cut_off_although_nothing_else_answers() -> None:
+    one = guard(1)
+    one.react(0.0, Taken(0.0))
+    one.react(0.1, Gateway(GATEWAY))
+    one.react(0.1, Answer(GATEWAY, GATEWAY_MAC))
+    asked, now, did = 0, 0.1, Did()
+    while now < 60:
+        for action in react(one, now, Tick()):
+            did.append(action)
+            if isinstance(action, Say) and action.claim.asks:
+                asked += 1
+                did += react(one, now + 0.001, Claimed(MACS[0], claim(0, holds=False)))
+        now += 0.01
+    assert asked and Block(True) not in did
+
+
 @pytest.mark.parametrize("gateway", [None, GATEWAY], ids=["no-gateway", "gateway-never-answered"])
 def test_without_a_gateway_the_last_one_goes_on_serving(gateway: bytes | None) -> None:
     one = holder(held=60)
