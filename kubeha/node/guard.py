@@ -541,6 +541,9 @@ class Guard:
         self.timers.pop("probe", None)
         self.timers.pop("force", None)
         self._do(Block(False), WatchPeers(False), Tell("", "", text))
+        if self.holds:
+            # keepalived had not reacted yet, and perhaps never does: look on.
+            self._in(ROUND, "round")
 
     # Cut off from everybody.
 

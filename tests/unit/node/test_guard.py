@@ -337,6 +337,18 @@ def test_who_hears_other_guards_is_not_cut_off_although_nothing_else_answers() -
     assert asked and Block(True) not in did
 
 
+def test_who_was_cut_off_for_a_moment_only_is_watched_further() -> None:
+    one = holder(held=60)
+    one.react(0.1, Gateway(GATEWAY))
+    one.react(0.1, Answer(GATEWAY, GATEWAY_MAC))
+    now, did = 0.1, Did()
+    while Block(True) not in did:
+        now += 0.01
+        did += one.react(now, Tick())
+    assert Block(False) in react(one, now + 0.01, Answer(ADDRESSES[0], MACS[0]))
+    assert Block(True) in until(one, now + 0.01, now + 4.0)
+
+
 @pytest.mark.parametrize("gateway", [None, GATEWAY], ids=["no-gateway", "gateway-never-answered"])
 def test_without_a_gateway_the_last_one_goes_on_serving(gateway: bytes | None) -> None:
     one = holder(held=60)
