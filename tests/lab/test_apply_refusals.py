@@ -42,14 +42,14 @@ def make_bare(endpoint: Endpoint, name: str) -> None:
         endpoint.lab("boot", name)
     script = """
         systemctl unmask --runtime keepalived haproxy
-        systemctl stop keepalived haproxy
+        systemctl disable --now kubeha-guard keepalived haproxy
         export DEBIAN_FRONTEND=noninteractive
         dpkg --configure -a
         apt-get -q -y purge keepalived haproxy
         apt-get -q -y autoremove --purge
         rm -rf /etc/haproxy /etc/keepalived /etc/kubeha /var/lib/kubeha /run/kubeha*
         rm -rf /etc/tmpfiles.d/kubeha.conf
-        rm -f /etc/systemd/system/*.d/10-kubeha.conf
+        rm -f /etc/systemd/system/*.d/10-kubeha.conf /etc/systemd/system/kubeha-guard.service
         systemctl daemon-reload
     """
     machine.execute(["sh", "-c", script], check=False, timeout=300)
