@@ -6,11 +6,11 @@ answer. A single client may wait longer: its own SYN that was lost is sent again
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubeha import vrrp
-from kubeha.drills.catalogue import FAULTS, Moves
+from kubeha.drills.catalogue import FAULTS, Fault, Moves
 from kubeha.haproxy import MOST_NODES_THAT_CHECK_EACH_SECOND
 from kubeha.model import Cluster
 
@@ -21,6 +21,9 @@ FAST_INTERVAL, FALL, CHECK_TIMEOUT = 0.5, 2, 2.0
 # New connections of a drill's clients, all together, per second. Those that wait for ten seconds
 # stay below haproxy.connections_per_source of one machine.
 RATE = 40.0
+
+# How long to look on once the worst is over, in seconds.
+_LOOK_ON = 2.0
 
 RFC = "RFC 9568, section 6.1"
 MEASURED = "measured"
@@ -88,6 +91,8 @@ class Timers:
     connect_timeout: float
     check_interval: float
     priorities: tuple[int, ...]
+    beside_servers: bool = True
+    """Does an API server run on a machine that may hold the VIP?"""
 
     @classmethod
     def of(cls, cluster: Cluster) -> "Timers":
@@ -98,6 +103,9 @@ class Timers:
             cluster.haproxy.connect_timeout,
             1.0 if few else 2.0,
             vrrp.base_priorities(count),
+            not {n.name for n in cluster.load_balancer_nodes}.isdisjoint(
+                n.name for n in cluster.control_plane
+            ),
         )
 
     def as_json(self) -> dict[str, float]:
@@ -119,6 +127,21 @@ def budget(cluster: Cluster) -> tuple[Bound, ...]:
     """The bounds of every fault, in the order of the catalogue."""
     timers = Timers.of(cluster)
     return tuple(Bound(name, tuple(_TERMS[name](timers))) for name in FAULTS)
+
+
+def timed(fault: Fault, cluster: Cluster) -> Fault:
+    """The fault, watched as long as this cluster's timers need, its promise of theirs."""
+    terms = tuple(_TERMS[fault.name](Timers.of(cluster)))
+    worst = sum(term.worst for term in terms)
+    # The last term is the clients' own: the VIP has moved before it.
+    within = None if fault.within is None else sum(term.worst for term in terms[:-1])
+    return replace(fault, watch=max(fault.watch, worst + _LOOK_ON), within=within)
+
+
+def bystander(fault: Fault, cluster: Cluster) -> float:
+    """The silence allowed when the fault strikes a node that does not hold the VIP."""
+    terms = _server_gone if fault.off_wire else _nothing_moves
+    return sum(term.worst for term in terms(Timers.of(cluster)))
 
 
 def settings(cluster: Cluster) -> dict[str, float]:
@@ -163,12 +186,13 @@ def _clients() -> Iterator[Term]:
 def _with_host(timers: Timers) -> Iterator[Term]:
     """The holder vanishes, and with it the API server on the same machine."""
     yield from _crash(timers)
-    yield Term(
-        "the first connections are sent to the API server that vanished, too",
-        0.0,
-        timers.connect_timeout,
-        "haproxy.connect_timeout, then option redispatch",
-    )
+    if timers.beside_servers:
+        yield Term(
+            "the first connections are sent to the API server that vanished, too",
+            0.0,
+            timers.connect_timeout,
+            "haproxy.connect_timeout, then option redispatch",
+        )
     yield from _clients()
 
 
@@ -251,6 +275,17 @@ def _server_gone(timers: Timers) -> Iterator[Term]:
     yield from _clients()
 
 
+def _server_hung(_: Timers) -> Iterator[Term]:
+    """Its kernel still completes handshakes: neither connect_timeout nor redispatch ever act."""
+    yield Term(
+        "connections to the server that hangs wait; others are not concerned",
+        0.0,
+        3 / RATE,
+        "balance: until it is marked down, some go there",
+    )
+    yield from _clients()
+
+
 def _cut_in_two(_: Timers) -> Iterator[Term]:
     yield Term("both answer for the VIP until the guard has made one let go", 0.0, 0.3, GUARD)
     yield from _clients()
@@ -276,7 +311,7 @@ _TERMS: dict[str, Callable[[Timers], Iterator[Term]]] = {
     "drain": _nothing_moves,
     "block-vrrp": _cut_in_two,
     "kill-apiserver": _server_gone,
-    "hang-apiserver": _server_gone,
+    "hang-apiserver": _server_hung,
     "host-vanishes": _server_gone,
     "fail-readyz": _nothing_moves,
     "fail-all-readyz": _nothing_moves,

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from kubeha.budget import RATE
+from kubeha.budget import RATE, bystander
 from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding, Severity, counted
 from kubeha.checks.health import health
@@ -99,12 +99,13 @@ class Moments:
 
 @dataclass
 class Drill:
-    """The trials of one drill on one cluster."""
+    """The trials of one drill on one cluster; `limit`: the operator's own for silences."""
 
     cluster: Cluster
     injector: Injector
     clients: tuple[Node, ...]
     password: str | None = None
+    limit: float | None = None
     credentials: Credentials | None = field(default=None, repr=False)
 
     async def trial(
@@ -119,7 +120,7 @@ class Drill:
         victims = choose(world, fault, node, number)
         holder = world.holders[0]
         if victims.nodes and victims.nodes[0].name != holder:
-            fault = fault.on_bystander()
+            fault, worst = fault.on_bystander(), self.limit or bystander(fault, self.cluster)
         try:
             seen, struck = await self._record(fault, victims, holder)
         except KubehaError as error:

@@ -83,6 +83,7 @@ def drill(
     from kubeha.drills.text import drill_view
     from kubeha.errors import ExitCode
 
+    _check_budget(budget)
     as_json = options.output(output)
     place = _lab(name) if lab else None
     cluster = _cluster(context, place)
@@ -160,6 +161,11 @@ def _check_node(cluster: "Cluster", name: str) -> None:
         raise UsageError(f"--node {name}: there is no such node", hint=f"one of {', '.join(names)}")
 
 
+def _check_budget(limit: float | None) -> None:
+    if limit is not None and not 0.0 < limit < float("inf"):
+        raise UsageError(f"--budget {limit:g}: not a time", hint="seconds, more than 0")
+
+
 def _check_movable(cluster: "Cluster", names: "Sequence[str]") -> None:
     """Raises UsageError where the VIP would have to move, and there is nowhere to go."""
     from kubeha.drills.catalogue import FAULTS, Moves, Victim
@@ -227,6 +233,7 @@ class _Run:
 
     async def all(self, file: Path, *, resume: bool) -> dict[str, Any]:
         """Do what the record lacks; the result of all that it has then."""
+        from kubeha.budget import timed
         from kubeha.cli import output as out
         from kubeha.drills.catalogue import FAULTS
         from kubeha.drills.record import missing
@@ -239,7 +246,9 @@ class _Run:
         _say(f"{len(left)} trials to do; they are noted in {file}")
         drill, worst = self._drill(), self._worst(head)
         for name, number in left:
-            trial = await drill.trial(FAULTS[name], number, self.wanted.node, worst[name])
+            trial = await drill.trial(
+                timed(FAULTS[name], self.cluster), number, self.wanted.node, worst[name]
+            )
             _note(file, trial)
             done.append(trial)
             out.stderr().print(trial_line(trial, self.wanted.trials))
@@ -254,11 +263,11 @@ class _Run:
 
         striker = Striker(self.cluster, self.password)
         injector: Injector = LabInjector(self.lab, striker) if self.lab else striker
-        return Drill(self.cluster, injector, self.clients, self.password)
+        return Drill(self.cluster, injector, self.clients, self.password, self.wanted.worst)
 
     def _worst(self, head: dict[str, Any]) -> dict[str, float | None]:
         """The longest silence allowed, by fault."""
-        return {each["fault"]: self.wanted.worst or each["worst"] for each in head["budget"]}
+        return {each["fault"]: each["worst"] for each in head["budget"]}
 
     async def _head(self) -> dict[str, Any]:
         from kubeha import __version__
@@ -275,8 +284,17 @@ class _Run:
             "nodes": await about(self.cluster, self.password),
             "clients": [node.name for node in self.clients],
             "settings": settings(self.cluster),
-            "budget": [each.as_json() for each in budget(self.cluster)],
+            "budget": limited(
+                [each.as_json() for each in budget(self.cluster)], self.wanted.worst
+            ),
         }  # fmt: skip
+
+
+def limited(bounds: "Sequence[dict[str, Any]]", limit: float | None) -> list[dict[str, Any]]:
+    """The budget with the operator's own limit, where there is one; the computed one beside it."""
+    if limit is None:
+        return list(bounds)
+    return [{**each, "worst": limit, "computed": each["worst"]} for each in bounds]
 
 
 def _begin(file: Path, head: dict[str, Any], resume: bool) -> "tuple[Trial, ...]":

@@ -34,6 +34,7 @@ class May(StrEnum):
     NONE = "none"
     IN_FLIGHT = "those under way when the old holder, or a server, is lost"
     UNTIL_MOVED = "those begun before the next holder has the VIP"
+    UNTIL_DOWN = "those begun before HAProxy has marked the server down"
     ANY = "any"
 
 
@@ -72,7 +73,10 @@ class Fault:
         """The same fault on a node that does not hold the VIP: nothing has to move."""
         if self.victim not in (Victim.HOLDER, Victim.PAIR):
             return self
-        return replace(self, moves=Moves.NO, may_fail=May.IN_FLIGHT, within=None)
+        may_fail = May.NONE if self.may_fail is May.NONE else May.IN_FLIGHT
+        return replace(
+            self, moves=Moves.NO, may_fail=may_fail, within=None, two_holders=TWO_HOLDERS
+        )
 
 
 def _holder(name: str, summary: str, **more: object) -> Fault:
@@ -112,7 +116,8 @@ _ALL = (
         Victim.PAIR, Moves.AT_MOST_ONCE, May.IN_FLIGHT, watch=10.0,
     ),
     _bystander("kill-apiserver", "an API server is killed"),
-    _bystander("hang-apiserver", "an API server is stopped where it stands", watch=15.0),
+    _bystander("hang-apiserver", "an API server is stopped where it stands",
+               may_fail=May.UNTIL_DOWN, watch=15.0),
     _bystander("host-vanishes", "the host of an API server loses power", watch=18.0, after=6.0,
                cut_within=15.0, off_wire=True, reboots=True),
     _bystander("fail-readyz", "an API server is not ready", streams_break=False),

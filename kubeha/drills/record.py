@@ -28,7 +28,13 @@ class Record:
         for key in ("cluster", "endpoint", "settings", "clients"):
             if self.head.get(key) != head.get(key):
                 return f"{key}: {self.head.get(key)} in the record, {head.get(key)} now"
+        if _limits(self.head) != _limits(head):
+            return "budget: other silences are allowed in the record than now"
         return None
+
+
+def _limits(head: Mapping[str, Any]) -> dict[str, float | None]:
+    return {each["fault"]: each["worst"] for each in head.get("budget", ())}
 
 
 def first_line(head: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from kubeha.drills.timeline import (
     Change,
     Interval,
     holders,
+    intervals,
     moves,
     new_holder,
     pause,
@@ -28,6 +29,11 @@ from kubeha.history import Attempt
 ANNOUNCED = 0.1
 # How well we know the clocks of the nodes and of the clients, in seconds.
 CLOCKS = 0.02
+
+
+# By when HAProxy has marked a server that hangs down, at the latest: two checks, each waiting
+# for its time-out, an interval before them and a shorter one between them, in seconds.
+MARKED_DOWN = 8.0
 
 
 class Verdict(StrEnum):
@@ -239,11 +245,22 @@ def _let_go(seen: Recording, figures: Judged) -> float:
     return min([figures.new_holder, *(end for end in ends if end >= 0.0)])
 
 
+def _marked_down(seen: Recording) -> float:
+    """When the holder's HAProxy stopped to send anybody to the server; 0: it never did."""
+    downs = (
+        each.begin
+        for each in intervals(seen.changes, "server")
+        if (each.node, each.name) == (seen.holder, seen.node) and each.value.startswith("DOWN")
+    )
+    return min(MARKED_DOWN, min((at for at in downs if at >= 0.0), default=0.0))
+
+
 def _failed(seen: Recording, fault: Fault, figures: Judged) -> Iterator[str]:
     """Requests that failed although they should not have."""
     since = {
         May.NONE: float("-inf"),
         May.IN_FLIGHT: max(seen.fell, _let_go(seen, figures)) + CLOCKS,
+        May.UNTIL_DOWN: max(seen.fell, _marked_down(seen)) + CLOCKS,
         May.UNTIL_MOVED: (figures.new_holder or 0.0) + ANNOUNCED,
         May.ANY: float("inf"),
     }[fault.may_fail]

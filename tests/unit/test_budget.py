@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from importlib import resources
 
 import pytest
@@ -85,3 +86,25 @@ def test_an_interval_below_what_virtual_machines_bear_is_warned_of() -> None:
     assert (found.code, found.severity) == ("KH102", Severity.WARNING)
     assert "paused for 150 ms" in found.message
     assert list(hasty(cluster())) == []
+
+
+def test_a_trial_is_watched_as_long_as_the_timers_need() -> None:
+    slow = cluster(vrrp=Vrrp(advert_interval="5s"))
+    bound = next(each for each in budget(slow) if each.fault == "hang-haproxy")
+    timed = bounds.timed(FAULTS["hang-haproxy"], slow)
+    assert timed.watch > bound.worst > FAULTS["hang-haproxy"].watch
+    assert timed.within == pytest.approx(bound.worst - bound.terms[-1].worst)
+    assert bounds.timed(FAULTS["power-off"], cluster()) == FAULTS["power-off"]
+
+
+def test_load_balancers_of_their_own_take_no_api_server_with_them() -> None:
+    timers = Timers.of(cluster())
+    apart = replace(timers, beside_servers=False)
+    saved = sum(t.worst for t in bounds._with_host(timers)) - timers.connect_timeout
+    assert sum(t.worst for t in bounds._with_host(apart)) == pytest.approx(saved)
+
+
+def test_a_server_that_hangs_or_a_bystander_silences_nobody() -> None:
+    assert not any("connect_timeout" in term.source for term in EACH["hang-apiserver"].terms)
+    silent = bounds.bystander(FAULTS["hang-keepalived"], cluster())
+    assert silent == EACH["drain"].worst < EACH["hang-keepalived"].worst

@@ -3,9 +3,10 @@
 import pytest
 from worlds import cluster
 
-from kubeha.cli.drill import _check_movable, _chosen
+from kubeha.cli.drill import _check_budget, _check_movable, _chosen, limited
 from kubeha.drills.blows import SAFE
 from kubeha.drills.catalogue import FAULTS
+from kubeha.drills.record import Record
 from kubeha.errors import UsageError
 
 
@@ -28,3 +29,17 @@ def test_a_vip_that_has_nowhere_to_go_is_not_sent_away() -> None:
             _check_movable(alone, [name])
         _check_movable(cluster(), [name])
     _check_movable(alone, ["kill-apiserver"])
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_limit_is_a_time(limit: float) -> None:
+    with pytest.raises(UsageError):
+        _check_budget(limit)
+
+
+def test_the_limit_that_was_given_is_recorded_and_another_one_is_another_drill() -> None:
+    given = limited([{"fault": "freeze", "worst": 0.9}], 0.5)
+    assert given == [{"fault": "freeze", "worst": 0.5, "computed": 0.9}]
+    there = Record({"budget": given}, (), 0)
+    assert there.differs({"budget": given}) is None
+    assert "budget" in (there.differs({"budget": [{"fault": "freeze", "worst": 0.9}]}) or "")

@@ -223,3 +223,19 @@ def test_an_api_server_that_is_not_ready_breaks_no_connection() -> None:
     broken = Attempt(0.0, 0.5, "stream", "reset", broken=True)
     seen = recording([*requests(-2, 5), broken], STAYED)
     assert judge(seen, FAULTS["fail-readyz"], None).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize("start, verdict", [(3.0, Verdict.PASS), (6.0, Verdict.FAIL)])
+def test_a_server_that_hangs_fails_those_begun_before_it_was_marked_down(
+    start: float, verdict: Verdict
+) -> None:
+    server = [Change(-2.0, "m1", "server", "m3", "UP"), Change(5.0, "m1", "server", "m3", "DOWN")]
+    seen = recording([*requests(-2, 9), failed(start)], [*STAYED, *server], node="m3")
+    assert judge(seen, FAULTS["hang-apiserver"], None).verdict is verdict
+    never = replace(seen, changes=STAYED)
+    assert judge(never, FAULTS["hang-apiserver"], None).verdict is Verdict.FAIL
+
+
+def test_a_bystander_keeps_the_promises_of_a_planned_move() -> None:
+    assert FAULTS["drain"].on_bystander().may_fail is FAULTS["drain"].may_fail
+    assert FAULTS["hang-keepalived"].on_bystander().two_holders == CRASH.two_holders
