@@ -25,6 +25,7 @@ leaves alone what somebody else has changed meanwhile.
 
 import errno
 import fcntl
+import functools
 import json
 import os
 import select
@@ -33,7 +34,7 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 Json = Dict[str, Any]
 
@@ -150,6 +151,13 @@ def why_over(
     return "ended" if count == 0 and at > left + LEAST else None
 
 
+def longest(request: Json) -> float:
+    """For how long the service has something to do for this request, at the most."""
+    patience = request.get("prepared", PREPARED)
+    ends = [one["seconds"] + patience for one in request["formers"].values()]
+    return float(max([*ends, request.get("aside", 0), 30.0]))
+
+
 def frame(mac: bytes, vip: str, name: str, move: str, rest: float) -> bytes:
     """What a former holder tells everybody; `rest`: seconds that it will go on, 0: it is over."""
     said = json.dumps({"vip": vip, "name": name, "id": move, "rest": rest}, sort_keys=True)
@@ -166,8 +174,13 @@ def read_frame(data: bytes, vip: str) -> Optional[Tuple[str, str, float]]:
         if said["vip"] != vip:
             return None
         return str(said["name"]), str(said["id"]), float(said["rest"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
+
+
+def believable(rest: float, seconds: float, prepared: float = PREPARED) -> bool:
+    """Could a former holder of a move with this deadline go on for so long? NaN could not."""
+    return 0.0 <= rest <= seconds + max(prepared, PREPARED)
 
 
 # ---- What it is done with.
@@ -226,6 +239,22 @@ def save(path: str, state: Json) -> None:
     with open(beside, "w") as file:
         json.dump(state, file, sort_keys=True)
     os.rename(beside, path)
+
+
+def attempt(act: Callable[[], None]) -> str:
+    """Do it; returns what went wrong, or ""."""
+    try:
+        act()
+    except (OSError, ValueError) as error:
+        return str(error) or type(error).__name__
+    return ""
+
+
+def save_last(state: Json) -> None:
+    """What was done, for whoever asks: nothing depends on it, so a full /run ends nothing."""
+    failure = attempt(lambda: save(LAST, state))
+    if failure:
+        print("cannot note what was done: %s" % failure, file=sys.stderr, flush=True)
 
 
 def remove(path: str) -> None:
@@ -287,7 +316,14 @@ class Acts:
         self.rules = None  # type: Optional[str]
 
     def save(self) -> None:
+        """Before an act: without it, the act is not done."""
         save(JOURNAL, self.state)
+
+    def record(self) -> None:
+        """After an act: a journal that tells of too much does no harm, so a full /run does none."""
+        failure = attempt(self.save)
+        if failure:
+            self.note("cannot write the journal: %s" % failure)
 
     def note(self, text: str) -> None:
         if text not in self.state["notes"]:
@@ -327,7 +363,7 @@ class Acts:
                 % (path, there, one["was"])
             )
         del self.state["sysctls"][path]
-        self.save()
+        self.record()
 
     def add_address(self, request: Json) -> None:
         vip = request["vip"]
@@ -353,14 +389,15 @@ class Acts:
         if vip is None:
             return
         if on_interface(vip, "lo"):
-            run(["ip", "address", "del", host_prefix(vip), "dev", "lo"])
+            status, _, complaint = run(["ip", "address", "del", host_prefix(vip), "dev", "lo"])
+            if status != 0:
+                raise OSError("ip address del %s dev lo: %s" % (vip, complaint))
         self.state["address"] = None
-        self.save()
+        self.record()
 
     def replace_table(self, request: Json, rules: Optional[str]) -> None:
-        family = "ip6" if ":" in request["vip"] else "ip"
         if rules is not None:
-            self.state["table"] = family
+            self.state["table"] = "ip6" if ":" in request["vip"] else "ip"
             self.save()
             status, _, complaint = run(["nft", "-f", "-"], rules)
             if status != 0:
@@ -368,7 +405,7 @@ class Acts:
         elif self.state["table"]:
             run(["nft", "delete", "table", self.state["table"], TABLE])
             self.state["table"] = None
-            self.save()
+            self.record()
         self.rules = rules
 
     def stand_aside(self, aside: bool) -> None:
@@ -381,25 +418,30 @@ class Acts:
             if read(ASIDE) == LOWER:
                 put(ASIDE, "0")
             self.state["aside"] = False
-            self.save()
+            self.record()
 
     def undo(self) -> None:
-        """Everything; each part is tried, whatever became of the others."""
-        nothing = {"sysctls": {}, "address": False, "rules": None}
-        request = {"vip": self.state["address"] or ""}
-        try:
-            self.stand_aside(False)
-        except OSError as error:
-            self.note("undo: %s" % error)
-        self.close_what_is_left()
-        try:
-            self.apply(request, nothing)
-        except (OSError, ValueError) as error:
-            self.note("undo: %s" % error)
-        notes = self.state["notes"]
-        if notes:
-            save(LAST, dict(load(LAST), notes=notes))
-        remove(JOURNAL)
+        """Everything; each part is tried, whatever became of the others.
+
+        The journal stays while anything of it is left to be undone.
+        """
+        parts = [
+            lambda: self.stand_aside(False),
+            self.close_what_is_left,
+            lambda: self.replace_table({}, None),
+            self.remove_address,
+        ]  # type: List[Callable[[], None]]
+        for path in sorted(self.state["sysctls"]):
+            parts.append(functools.partial(self.restore_sysctl, path))
+        failures = [failure for failure in map(attempt, parts) if failure]
+        for failure in failures:
+            self.note("undo: %s" % failure)
+        if self.state["notes"]:
+            save_last(dict(load(LAST), notes=self.state["notes"]))
+        if failures:
+            self.record()
+        else:
+            remove(JOURNAL)
 
 
 # ---- The service.
@@ -469,10 +511,11 @@ class Service:
             if heard is None or heard[0] == self.me or heard[0] not in self.formers:
                 continue
             name, move, rest = heard
-            if self.formers[name]["id"] != move:
+            known, patience = self.formers[name], self.request.get("prepared", PREPARED)
+            if known["id"] != move or not believable(rest, known["seconds"], patience):
                 continue
             self.heard[name] = now()
-            self.formers[name]["until"] = now() + rest
+            known["until"] = now() + rest
             if not rest:
                 del self.formers[name]
 
@@ -515,7 +558,7 @@ class Service:
             if self.count:
                 self.acts.note("this kernel does not close connections: the new holder resets them")
         said = {"id": mine["id"], "why": why, "carried": mine.get("carried"), "closed": closed}
-        save(LAST, said)
+        save_last(said)
         self.tell(over=True, times=3)
         del self.formers[self.me]
 
@@ -538,7 +581,7 @@ class Service:
             connections=self.count,
             at=now(),
         )
-        self.acts.save()
+        self.acts.record()
 
     def over(self) -> bool:
         """Nothing is left to do, and nobody has asked for more meanwhile."""
@@ -564,7 +607,7 @@ class Service:
             self.rest(alarm)
         self.tell(over=True, times=3)
         self.acts.undo()
-        save(LAST, dict(load(LAST), generation=self.generation))
+        save_last(dict(load(LAST), generation=self.generation))
 
     def pulse(self) -> str:
         """A sign of life for systemd, and more time where a later move has asked for it."""
@@ -592,7 +635,7 @@ def serve() -> int:
         service.serve()
     except (OSError, ValueError, KeyError) as error:
         words = "%s: %s" % (type(error).__name__, error)
-        save(LAST, {"generation": service.generation, "failed": words})
+        save_last({"generation": service.generation, "failed": words})
         print(words, file=sys.stderr, flush=True)
         return 1
     return 0
@@ -624,9 +667,7 @@ def join(request: Json) -> Json:
             return dict(status(), able=False, why=why)
         request["generation"] = load(REQUEST).get("generation", 0) + 1
         save(REQUEST, request)
-        seconds = [one["seconds"] for one in request["formers"].values()]
-        longest = max([one + request.get("prepared", PREPARED) for one in seconds] + [30.0])
-        return arrive(request["generation"], longest + MARGIN)
+        return arrive(request["generation"], longest(request) + MARGIN)
 
 
 def arrive(generation: int, seconds: float) -> Json:

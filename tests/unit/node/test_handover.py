@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from kubeha.node import handover
-from kubeha.node.handover import Acts, frame, merged, read_frame, ruleset, wanted, why_over
+from kubeha.node.handover import (
+    Acts,
+    believable,
+    frame,
+    longest,
+    merged,
+    read_frame,
+    ruleset,
+    wanted,
+    why_over,
+)
 
 REQUEST: dict[str, Any] = {"vip": "198.51.100.10", "port": 8443, "interface": "eth0"}
 IPV6: dict[str, Any] = {"vip": "2001:db8::10", "port": 8443, "interface": "eth0"}
@@ -222,3 +232,84 @@ def test_a_node_that_only_passed_on_resets_nothing(acts: Acts, asked: Path) -> N
     acts.save()
     Acts().undo()
     assert asked.read_text() == "nft delete table ip kubeha_handover\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "so"),
+    [
+        (0.0, True),
+        (629.9, True),
+        (630.1, False),
+        (-1.0, False),
+        (float("nan"), False),
+        (float("inf"), False),
+    ],
+)
+def test_a_former_holder_is_believed_what_its_move_allows(rest: float, so: bool) -> None:
+    assert believable(rest, seconds=600.0) is so
+
+
+def test_before_the_vip_goes_the_time_to_prepare_counts() -> None:
+    assert believable(690.0, seconds=600.0, prepared=95.0)
+    assert not believable(700.0, seconds=600.0, prepared=95.0)
+
+
+@pytest.mark.parametrize("rest", ["1" + "0" * 400, "[" * 1200, '"soon"', "null"])
+def test_a_frame_that_makes_no_sense_is_no_frame(rest: str) -> None:
+    said = f'{{"vip": "198.51.100.10", "name": "m1", "id": "a", "rest": {rest}}}'
+    assert read_frame(b"\0" * 14 + handover.MAGIC + said.encode(), "198.51.100.10") is None
+
+
+def test_the_service_may_run_as_long_as_it_has_something_to_do() -> None:
+    assert longest({"formers": {"m1": entry(1, 60.0)}, "prepared": 90.0}) == 150.0
+    assert longest({"formers": {}, "aside": 75.0}) == 75.0
+    assert longest({"formers": {}}) == 30.0
+
+
+@pytest.fixture
+def full(acts: Acts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A setting that was raised; no file can be made beside the journal any more."""
+    file = tmp_path / "arp_ignore"
+    file.write_text("0\n")
+    acts.raise_sysctl(str(file), 1)
+    (tmp_path / "journal.new").mkdir()
+    (tmp_path / "last.new").mkdir()
+    return file
+
+
+def test_where_nothing_can_be_written_all_is_undone_nevertheless(full: Path) -> None:
+    again = Acts()
+    again.note("something to tell")
+    again.undo()
+    assert full.read_text() == "0\n"
+    assert not Path(handover.JOURNAL).exists()
+
+
+def test_where_nothing_can_be_written_nothing_more_is_begun(full: Path, tmp_path: Path) -> None:
+    """What is done without a journal would never be undone."""
+    other = tmp_path / "arp_announce"
+    other.write_text("0\n")
+    with pytest.raises(OSError):
+        Acts().raise_sysctl(str(other), 2)
+    assert other.read_text() == "0\n"
+
+
+def test_the_journal_stays_while_a_part_could_not_be_undone(
+    acts: Acts, tmp_path: Path, asked: Path
+) -> None:
+    """One part's failure stops no other, and what is left is undone the next time."""
+    file = tmp_path / "arp_ignore"
+    file.write_text("0\n")
+    acts.raise_sysctl(str(file), 1)
+    acts.state.update(table="ip", address=REQUEST["vip"])
+    acts.save()
+    ip = tmp_path / "programs" / "ip"
+    script = ip.read_text()
+    ip.write_text(f'{script}case "$*" in *" del "*) exit 2;; esac\n')
+    Acts().undo()
+    assert file.read_text() == "0\n"
+    assert "nft delete table" in asked.read_text()
+    assert json.loads(Path(handover.JOURNAL).read_text())["address"] == REQUEST["vip"]
+    ip.write_text(script)
+    Acts().undo()
+    assert not Path(handover.JOURNAL).exists()
