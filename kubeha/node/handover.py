@@ -33,6 +33,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
@@ -55,6 +56,8 @@ MARK = 61
 ETHERTYPE = 0x88B5
 MAGIC = b"kubeha-handover "
 SILENCE = 3.5
+# Who speaks again before this is passed packets again: a busy machine is not a dead one.
+GONE = 20.0
 # How long a former holder waits for the VIP to go, and how long it stays at the least afterwards:
 # gratuitous ARP is repeated after one second.
 PREPARED = 30.0
@@ -156,6 +159,15 @@ def longest(request: Json) -> float:
     patience = request.get("prepared", PREPARED)
     ends = [one["seconds"] + patience for one in request["formers"].values()]
     return float(max([*ends, request.get("aside", 0), 30.0]))
+
+
+def speaking(formers: Json, heard: Dict[str, float], me: str, at: float) -> Json:
+    """Former holders without those that have fallen silent; never heard yet is not silent."""
+    return {
+        name: one
+        for name, one in formers.items()
+        if name == me or at <= heard.get(name, at) + SILENCE
+    }
 
 
 def frame(mac: bytes, vip: str, name: str, move: str, rest: float) -> bytes:
@@ -468,7 +480,12 @@ class Service:
             return
         self.request, self.generation = request, request["generation"]
         patience = request.get("prepared", PREPARED)
+        before = {name: one["id"] for name, one in self.formers.items()}
         self.formers = merged(self.formers, request["formers"], now(), patience)
+        for name, one in self.formers.items():
+            if before.get(name) != one["id"]:
+                # What was heard of an earlier move says nothing of this one.
+                self.heard.pop(name, None)
         for name, move in request.get("over", {}).items():
             if self.formers.get(name, {}).get("id") == move:
                 del self.formers[name]
@@ -501,6 +518,16 @@ class Service:
             except OSError as error:
                 print("cannot tell the others: %s" % error, file=sys.stderr, flush=True)
 
+    def keep_telling(self) -> None:
+        """By a thread: on a busy machine each look takes seconds, and silence ends connections.
+
+        A look that hangs for ever is the watchdog's to end.
+        """
+        while True:
+            if self.request:
+                self.tell()
+            time.sleep(0.5)
+
     def hear(self) -> None:
         while self.link is not None:
             try:
@@ -524,11 +551,11 @@ class Service:
         for name, one in list(self.formers.items()):
             if name == self.me:
                 continue
-            silent = name in self.heard and at > self.heard[name] + SILENCE
-            if silent:
+            silent = at - self.heard.get(name, at)
+            if silent > SILENCE:
                 self.acts.note("%s has fallen silent: its connections are ended" % name)
             # A little later than it does so itself: it resets what is left.
-            if silent or at > one["until"] + 2.0:
+            if silent > GONE or at > one["until"] + 2.0:
                 del self.formers[name]
                 self.heard.pop(name, None)
 
@@ -564,16 +591,15 @@ class Service:
 
     def step(self) -> None:
         self.read_request()
-        # Told often: on a busy machine each look takes its time, and silence ends connections.
+        # At once: who dies without having been heard is missed at the deadline only.
         self.tell()
         self.hear()
         self.forget_the_dead()
         self.look_at_myself()
-        self.tell()
-        want = wanted(self.request, self.me, self.formers, self.home)
+        heard = speaking(self.formers, self.heard, self.me, now())
+        want = wanted(self.request, self.me, heard, self.home)
         self.acts.apply(self.request, want)
         self.acts.stand_aside(now() < self.aside_until)
-        self.tell()
         self.acts.state.update(
             generation=self.generation,
             me=self.me,
@@ -597,6 +623,7 @@ class Service:
         signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
         signal.signal(signal.SIGHUP, lambda number, frame: None)
         notify("STATUS=starting")
+        threading.Thread(target=self.keep_telling, daemon=True).start()
         first = True
         while not stopped:
             self.step()

@@ -9,12 +9,14 @@ import pytest
 from kubeha.node import handover
 from kubeha.node.handover import (
     Acts,
+    Service,
     believable,
     frame,
     longest,
     merged,
     read_frame,
     ruleset,
+    speaking,
     wanted,
     why_over,
 )
@@ -313,3 +315,41 @@ def test_the_journal_stays_while_a_part_could_not_be_undone(
     ip.write_text(script)
     Acts().undo()
     assert not Path(handover.JOURNAL).exists()
+
+
+def test_nothing_is_passed_on_to_who_has_fallen_silent() -> None:
+    formers = {"m1": entry(1), "m2": entry(2), "m3": entry(3)}
+    heard = {"m1": 90.0, "m2": 99.0}
+    assert sorted(speaking(formers, heard, "m9", at=100.0)) == ["m2", "m3"]
+    assert sorted(speaking(formers, heard, "m1", at=100.0)) == ["m1", "m2", "m3"]
+
+
+@pytest.mark.parametrize(("silent", "known"), [(5.0, True), (25.0, False)])
+def test_who_speaks_again_soon_is_still_known(acts: Acts, silent: float, known: bool) -> None:
+    """A busy machine is not a dead one: of several, the others would drop its packets for good."""
+    service = Service()
+    service.request = {**REQUEST, "me": "m2"}
+    at = handover.now()
+    service.formers = {"m1": {**entry(1), "until": at + 600.0}}
+    service.heard = {"m1": at - silent}
+    service.forget_the_dead()
+    assert speaking(service.formers, service.heard, "m2", at) == {}
+    assert ("m1" in service.formers) is known
+    if known:
+        service.heard["m1"] = handover.now()
+        assert "m1" in speaking(service.formers, service.heard, "m2", handover.now())
+
+
+def test_the_silence_of_an_earlier_move_does_not_count(
+    acts: Acts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = {**REQUEST, "me": "m2", "generation": 7, "formers": {"m1": entry(1, move="b")}}
+    file = tmp_path / "request"
+    file.write_text(json.dumps(request))
+    monkeypatch.setattr(handover, "REQUEST", str(file))
+    monkeypatch.setattr(Service, "listen", lambda self: None)
+    service = Service()
+    service.heard = {"m1": handover.now() - 60.0}
+    service.read_request()
+    service.forget_the_dead()
+    assert "m1" in speaking(service.formers, service.heard, "m2", handover.now())
