@@ -77,7 +77,10 @@ def mtu_differs(world: World) -> Iterator[Finding]:
 
 
 def api_blocked(world: World) -> Iterator[Finding]:
-    """HAProxy on a node can use only the API servers to which that node can connect."""
+    """HAProxy on a node can use only the API servers to which that node can connect.
+
+    A node whose address somebody else has, too, reaches nobody reliably, which is told as such.
+    """
     twice = addresses_taken(world)
     for server in world.cluster.control_plane:
         if server.name in twice:
@@ -85,7 +88,7 @@ def api_blocked(world: World) -> Iterator[Finding]:
         tried = {
             name: said
             for (name, target), said in world.connections.items()
-            if target == server.name
+            if target == server.name and name not in twice
         }
         answered = any(said.outcome == "connected" for said in tried.values())
         if isinstance(world.nodes.get(server.name), Unreachable) and not answered:

@@ -374,9 +374,10 @@ def test_two_answers_for_a_node_that_cannot_be_asked() -> None:
 
 @pytest.mark.provokes("KH311")
 def test_a_stolen_address_explains_what_did_not_get_through() -> None:
-    """Each probe may have reached the other machine."""
+    """Each probe may have reached the other machine, and each answer to the node itself."""
     answers = {"m1": {"198.51.100.12": (mac("198.51.100.12"), STRANGER)}}
-    lost = connections(m1_m2=Connection("timeout", "no answer"))
+    silence = Connection("timeout", "no answer")
+    lost = connections(m1_m2=silence, m2_m3=silence)
     deaf = passages(m1_m2=Passage(small=False, large=False, mtu=1500))
     found = preflight(replace(world(), neighbours=answers, connections=lost, passages=deaf))
     assert [each.code for each in found] == ["KH311"]
