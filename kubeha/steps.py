@@ -176,11 +176,11 @@ def forward(
         rest = " and wait for its connections" if move.wait else ""
         steps.append(MoveAway(f"move the VIP to another node{rest}", move.wait))
     steps += _service(change, HAPROXY, GateKind.HAPROXY)
+    # Before keepalived: one that hears nobody takes the VIP as soon as it runs.
+    steps += _service(change, GUARD, GateKind.GUARD)
     if takeover:
         who = ", ".join(takeover)
         steps.append(TakeOver(f"stop the keepalived that is not ours on {who}", takeover))
-    # First: a keepalived that hears nobody takes the VIP as soon as it runs.
-    steps += _service(change, GUARD, GateKind.GUARD)
     steps += _service(change, KEEPALIVED, GateKind.KEEPALIVED)
     if stamp:
         writes = tuple(write(file) for file in stamp)

@@ -90,12 +90,12 @@ def test_theirs_is_stopped_everywhere_before_ours_starts(holders: tuple[str, ...
     site_ = site(*holders)
     told = site_.roll_out()
     stop = told.index("m1: stop the keepalived that is not ours on m1, m2, m3")
-    assert told[stop - 1] == "m1: wait until haproxy does its work"
+    assert told[stop - 1] == "m1: wait until kubeha-guard does its work"
     assert told[stop + 1] == "m1: start keepalived"
     assert site_.order == [
         f"{name}: {what}.service"
         for name in ("m1", "m2", "m3")
-        for what in ("restart haproxy", "start keepalived", "start kubeha-guard")
+        for what in ("restart haproxy", "start kubeha-guard", "start keepalived")
     ]
     assert site_.holders == ["m1"]
     assert site_.plan().empty
