@@ -71,7 +71,7 @@ def _tables(objects: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
     for each in objects:
         for kind, thing in each.items():
             if kind in ("chain", "rule", "set", "map") and thing["family"] in _FAMILIES:
-                table = found.setdefault((thing["family"], thing["table"]), _Named())
+                table = found.setdefault((thing["family"], _name(thing, "table")), _Named())
                 _remember(table, kind, thing)
     for (family, name), table in found.items():
         chains = {key: _chain(chain, table) for key, chain in table.chains.items()}
@@ -80,13 +80,21 @@ def _tables(objects: Sequence[Mapping[str, Any]]) -> Iterator[Table]:
 
 def _remember(table: _Named, kind: str, thing: Mapping[str, Any]) -> None:
     if kind == "chain":
-        table.chains[thing["name"]] = thing
+        table.chains[_name(thing)] = thing
     elif kind == "rule":
-        table.rules.setdefault(thing["chain"], []).append(thing)
+        table.rules.setdefault(_name(thing, "chain"), []).append(thing)
     else:
         # What comes and goes by itself may be there or not when it matters.
         changing = set(thing.get("flags", ())) & {"dynamic", "timeout"}
-        table.sets[thing["name"]] = None if changing else thing.get("elem", ())
+        table.sets[_name(thing)] = None if changing else thing.get("elem", ())
+
+
+def _name(thing: Mapping[str, Any], key: str = "name") -> str:
+    """Raises TypeError for what no nft prints; whoever reads the name later counts on a text."""
+    name = thing[key]
+    if not isinstance(name, str):
+        raise TypeError(f"{key} is {name!r}")
+    return name
 
 
 def _chain(chain: Mapping[str, Any], table: _Named) -> Chain:
@@ -109,7 +117,7 @@ def _rules(rule: Mapping[str, Any], table: _Named) -> Iterator[Rule]:
     words = [_words(statement) for statement in rule["expr"]]
     text = f"{' '.join(filter(None, words))} (handle {rule.get('handle', '?')})"
     for statement in rule["expr"]:
-        kind, value = next(iter(statement.items()))
+        (kind, value), *_ = statement.items()
         if kind == "match":
             matches += _match(value, table)
         elif kind in _VERDICTS:
@@ -132,7 +140,7 @@ def _verdict_map(
         yield Rule((*matches, UNKNOWN), Verdict.UNKNOWN, text=text)
         return
     for key, outcome in elements:
-        kind, value = next(iter(outcome.items()))
+        (kind, value), *_ = outcome.items()
         target = str(value["target"]) if kind in ("jump", "goto") else ""
         verdict = _VERDICTS.get(kind, Verdict.NOTHING)
         yield Rule((*matches, *_compare(fields, [key], False)), verdict, target, text)
@@ -159,7 +167,7 @@ def _match(match: Mapping[str, Any], table: _Named) -> list[Match]:
 
 def _field(left: Mapping[str, Any]) -> tuple[Match | str, ...] | None:
     """What an expression needs to be there (its protocol), and last the field that it compares."""
-    kind, what = next(iter(left.items()))
+    (kind, what), *_ = left.items()
     if kind == "meta":
         name = _META.get(what["key"])
         return (name,) if name else None
@@ -260,7 +268,7 @@ def _number(name: str, value: Any) -> int | None:
 
 def _words(statement: Mapping[str, Any]) -> str:
     """A statement about as nft would print it, for people."""
-    kind, value = next(iter(statement.items()))
+    (kind, value), *_ = statement.items()
     if kind == "match":
         sign = "" if value["op"] in ("==", "in") else f"{value['op']} "
         return f"{_said(value['left'])} {sign}{_said(value['right'])}"
@@ -278,7 +286,7 @@ def _said(value: Any) -> str:
         return f"{{ {', '.join(_said(one) for one in value)} }}"
     if not isinstance(value, dict):
         return str(value)
-    kind, what = next(iter(value.items()))
+    (kind, what), *_ = value.items()
     if kind == "payload" and isinstance(what, dict):
         return f"{what.get('protocol', '')} {what.get('field', '')}".strip()
     if kind in ("meta", "ct"):

@@ -60,6 +60,13 @@ def test_a_ruleset_with_one_wrong_value(text: str, data: st.DataObject) -> None:
     judged(parse_nft(json.dumps(tree)))
 
 
+def test_a_chain_without_a_name_and_a_statement_of_nothing_are_not_understood() -> None:
+    chain = {"family": "inet", "table": "filter", "name": "input", "hook": "input"}
+    rule = {"family": "inet", "table": "filter", "chain": "input", "expr": [{}]}
+    for odd in ([{"chain": {**chain, "name": None}}], [{"chain": chain}, {"rule": rule}]):
+        assert parse_nft(json.dumps({"nftables": odd})) is None
+
+
 @given(st.sampled_from(SAVES), st.integers(0, 8000), st.text(max_size=20))
 def test_a_save_with_something_in_the_middle(text: str, where: int, word: str) -> None:
     judged(parse_iptables(text[:where] + word + text[where:], "ip"))
