@@ -14,6 +14,9 @@ APISERVER = "kube-apiserver.service"
 
 Act = Callable[[Lab, Machine], None]
 
+# A kill has struck when they are dead: until then the kernel accepts connections for them.
+_UNTIL_DEAD = 'kill -KILL "$@"; for pid; do while kill -0 "$pid"; do sleep 0.01; done; done; true'
+
 
 def _once(act: Act) -> Callable[[Lab, Machine, Settings], None]:
     """As an injection without settings."""
@@ -28,7 +31,8 @@ def _kill(unit: str) -> Act:
     def kill(_: Lab, machine: Machine) -> None:
         _main_pid(machine, unit)
         # Not by systemctl kill: systemd 257 would kill the unit's ExecStopPost as well.
-        machine.execute(["kill", "-KILL", *map(str, _unit_pids(machine, unit))])
+        pids = map(str, _unit_pids(machine, unit))
+        machine.execute(["timeout", "10", "sh", "-c", _UNTIL_DEAD, "sh", *pids])
 
     return kill
 
