@@ -97,6 +97,15 @@ def _name(thing: Mapping[str, Any], key: str = "name") -> str:
     return name
 
 
+def _kind(thing: Mapping[str, Any]) -> tuple[str, Any]:
+    """What nft's JSON wraps most things in: an object whose one key says what its value is.
+
+    Raises ValueError for an empty one. Not StopIteration, which would end a generator above.
+    """
+    (kind, what), *_ = thing.items()
+    return kind, what
+
+
 def _chain(chain: Mapping[str, Any], table: _Named) -> Chain:
     rules = [rule for each in table.rules.get(chain["name"], ()) for rule in _rules(each, table)]
     decides = chain.get("type") == "filter"
@@ -117,7 +126,7 @@ def _rules(rule: Mapping[str, Any], table: _Named) -> Iterator[Rule]:
     words = [_words(statement) for statement in rule["expr"]]
     text = f"{' '.join(filter(None, words))} (handle {rule.get('handle', '?')})"
     for statement in rule["expr"]:
-        (kind, value), *_ = statement.items()
+        kind, value = _kind(statement)
         if kind == "match":
             matches += _match(value, table)
         elif kind in _VERDICTS:
@@ -140,7 +149,7 @@ def _verdict_map(
         yield Rule((*matches, UNKNOWN), Verdict.UNKNOWN, text=text)
         return
     for key, outcome in elements:
-        (kind, value), *_ = outcome.items()
+        kind, value = _kind(outcome)
         target = str(value["target"]) if kind in ("jump", "goto") else ""
         verdict = _VERDICTS.get(kind, Verdict.NOTHING)
         yield Rule((*matches, *_compare(fields, [key], False)), verdict, target, text)
@@ -167,7 +176,7 @@ def _match(match: Mapping[str, Any], table: _Named) -> list[Match]:
 
 def _field(left: Mapping[str, Any]) -> tuple[Match | str, ...] | None:
     """What an expression needs to be there (its protocol), and last the field that it compares."""
-    (kind, what), *_ = left.items()
+    kind, what = _kind(left)
     if kind == "meta":
         name = _META.get(what["key"])
         return (name,) if name else None
@@ -268,7 +277,7 @@ def _number(name: str, value: Any) -> int | None:
 
 def _words(statement: Mapping[str, Any]) -> str:
     """A statement about as nft would print it, for people."""
-    (kind, value), *_ = statement.items()
+    kind, value = _kind(statement)
     if kind == "match":
         sign = "" if value["op"] in ("==", "in") else f"{value['op']} "
         return f"{_said(value['left'])} {sign}{_said(value['right'])}"
@@ -286,7 +295,7 @@ def _said(value: Any) -> str:
         return f"{{ {', '.join(_said(one) for one in value)} }}"
     if not isinstance(value, dict):
         return str(value)
-    (kind, what), *_ = value.items()
+    kind, what = _kind(value)
     if kind == "payload" and isinstance(what, dict):
         return f"{what.get('protocol', '')} {what.get('field', '')}".strip()
     if kind in ("meta", "ct"):
