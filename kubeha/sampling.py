@@ -18,6 +18,13 @@ from kubeha.session import OnEvent
 # How long the first sign of life of all clients is awaited, in seconds.
 _START_TIME = 30.0
 
+# A machine of clients and what it reports as it goes (node/sample.py).
+OnNews = Callable[[str, dict[str, Any]], None]
+
+
+def _ignore(_: str, __: dict[str, Any]) -> None:
+    """For whom the history at the end is enough."""
+
 
 class Recorder:
     """Sampling under way; there is a `history` when it has ended."""
@@ -63,7 +70,9 @@ def _content(host: Host, state: FileState) -> str:
 
 
 @asynccontextmanager
-async def sampling(hosts: Sequence[Host], request: SampleRequest) -> AsyncIterator[Recorder]:
+async def sampling(
+    hosts: Sequence[Host], request: SampleRequest, on_event: OnNews = _ignore
+) -> AsyncIterator[Recorder]:
     """Clients on every host, at work when the body begins; they are stopped at its end.
 
     Attempts under way are awaited then, so that each has an outcome. A host of clients that is
@@ -72,7 +81,9 @@ async def sampling(hosts: Sequence[Host], request: SampleRequest) -> AsyncIterat
     stop, recorder = asyncio.Event(), Recorder()
     begun = {host.node.name: asyncio.Event() for host in hosts}
     tasks = [
-        asyncio.create_task(host.sample(request, _first_sign(begun[host.node.name]), stop))
+        asyncio.create_task(
+            host.sample(request, _told(host, begun[host.node.name], on_event), stop)
+        )
         for host in hosts
     ]
     try:
@@ -86,8 +97,12 @@ async def sampling(hosts: Sequence[Host], request: SampleRequest) -> AsyncIterat
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _first_sign(begun: asyncio.Event) -> OnEvent:
-    return lambda _: begun.set()
+def _told(host: Host, begun: asyncio.Event, on_event: OnNews) -> OnEvent:
+    def told(event: dict[str, Any]) -> None:
+        begun.set()
+        on_event(host.node.name, event)
+
+    return told
 
 
 async def _all_begun(
@@ -116,14 +131,15 @@ def background(
     request: SampleRequest,
     *,
     become_password: str | None = None,
+    on_event: OnNews = _ignore,
 ) -> Iterator[Recorder]:
     """`sampling` for scripts and tests without asyncio: connects, and works in a thread.
 
     When the body is left by an exception, Ctrl-C among them, the clients are stopped at once and
-    there is no history.
+    there is no history. `on_event` is called in the thread.
     """
     recorder = Recorder()
-    thread = _Thread(_Work(cluster, nodes, request, become_password, recorder))
+    thread = _Thread(_Work(cluster, nodes, request, become_password, recorder, on_event))
     thread.start()
     try:
         thread.work.started.result()
@@ -144,6 +160,7 @@ class _Work:
         request: SampleRequest,
         become_password: str | None,
         recorder: Recorder,
+        on_event: OnNews,
     ) -> None:
         self.started: Future[None] = Future()
         self.over = asyncio.Event()
@@ -152,6 +169,7 @@ class _Work:
         self._request = request
         self._password = become_password
         self._recorder = recorder
+        self._on_event = on_event
 
     async def run(self) -> None:
         async with AsyncExitStack() as stack:
@@ -159,7 +177,7 @@ class _Work:
                 connect(self._cluster, node, become_password=self._password) for node in self._nodes
             ]
             hosts = [await stack.enter_async_context(way) for way in ways]
-            async with sampling(hosts, self._request) as inner:
+            async with sampling(hosts, self._request, self._on_event) as inner:
                 self.started.set_result(None)
                 await self.over.wait()
             self._recorder.finish([inner.history])

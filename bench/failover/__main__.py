@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from bench.failover import box, picture, report, results, trial
+from bench.failover import box, picture, quiet, report, results, trial
 from bench.failover.configurations import CONFIGURATIONS
 from bench.failover.machines import CLIENTS, NODES, say
 from bench.failover.measuring import EVENTS, PASSING, ROOT, Order, measure
@@ -28,8 +28,9 @@ SETTING = f"""\
 {len(NODES)} control plane nodes, each with HAProxy or nginx and keepalived; {len(CLIENTS)} client \
 machines with, together, {trial.RATE:g} new connections per second (each with its own patience of \
 {trial.PATIENCE:g} s) and {trial.CONNECTIONS // len(CLIENTS) * len(CLIENTS)} long-lived ones with \
-a request every {trial.INTERVAL:g} s. Once another node has the VIP, a crash is watched for \
-{trial.AFTER["crash"]:g} s more, a planned move for {trial.AFTER["move"]:g} s.
+a request every {trial.INTERVAL:g} s. Clients go on until nothing has failed, broken or hung \
+(longer than {quiet.HANGS:g} s) for {quiet.QUIET:g} s since another node has the VIP, or for \
+{quiet.MOST:g} s; what is under way then is awaited and counts.
 """
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.failover import box, loaded, results, throughput, trial
+from bench.failover import box, loaded, quiet, results, throughput, trial
 from bench.failover.configurations import CONFIGURATIONS, Configuration, can_move, chosen, clean
 from bench.failover.machines import Bench, NotWell, running, say
 from kubeha.errors import KubehaError
@@ -174,7 +174,8 @@ def _loaded(bench: Bench, configuration: Configuration, order: Order) -> None:
 
 def _digest(bench: Bench, configuration: Configuration) -> str:
     """Of what is deployed, and of how it is measured."""
-    how = [trial.RATE, trial.CONNECTIONS, trial.INTERVAL, trial.PATIENCE, trial.AFTER, trial.BEFORE]
+    how = [trial.RATE, trial.CONNECTIONS, trial.INTERVAL, trial.PATIENCE, trial.BEFORE]
+    how += [quiet.QUIET, quiet.MOST]
     return _hash([configuration.digest(bench), how])
 
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.failover import throughput
+from bench.failover import quiet, throughput
 from bench.failover.results import Row, cell, table
-from bench.failover.trial import AFTER
 from kubeha.moves import DEFAULT_DEADLINE
 
 CRASH = """\
@@ -23,9 +22,9 @@ MOVE = """\
 kubeha: `kubeha handover`. The others: `systemctl stop keepalived` on the holder, as before an \
 upgrade or a reboot; the second move, back, when it is started again, is not counted. For kubeha, \
 the time until another node has the VIP includes all preparations: no client waits for it. Clients \
-are observed for {after:g} s after the move; kubeha closes the connections that still live on \
-through the former holder at the deadline, {deadline:g} s, which no trial lasts: `0 broken` is of \
-that time only.
+are watched until {quiet:g} s after the move at the least; kubeha closes the connections that \
+still live on through the former holder at the deadline, {deadline:g} s, which no trial lasts: \
+`0 broken` is of that time only.
 """
 GOALS = """\
 ### Goals
@@ -111,7 +110,7 @@ def section(rows: Sequence[Row], titles: Mapping[str, str], setting: str) -> str
 
 
 def _move_text() -> str:
-    return MOVE.format(after=AFTER["move"], deadline=DEFAULT_DEADLINE)
+    return MOVE.format(quiet=quiet.QUIET, deadline=DEFAULT_DEADLINE)
 
 
 def _picture(event: str) -> str:

@@ -1,8 +1,8 @@
 """The file of results, one JSON object a line, and the tables that are made from it. Pure but for
 reading and appending.
 
-A row counts if what was deployed and how it was measured is what the configuration's last row had:
-figures of different files are never mixed.
+A row counts if what was deployed and how it was measured is what its cell's last row had: figures
+of different files are never mixed.
 """
 
 import json
@@ -45,7 +45,7 @@ def append(file: Path, row: Row) -> None:
 def cell(
     rows: Sequence[Row], configuration: str, event: str, digest: str | None = None
 ) -> list[Row]:
-    """The rows of a cell that count: undisturbed, of this digest or of the configuration's last."""
+    """The rows of a cell that count: undisturbed, of this digest or of the cell's last."""
     return [row for row in _all(rows, configuration, event, digest) if not _lost(row)]
 
 
@@ -59,10 +59,11 @@ def _lost(row: Row) -> bool:
 
 
 def _all(rows: Sequence[Row], configuration: str, event: str, digest: str | None) -> list[Row]:
-    own = [row for row in rows if row.get("configuration") == configuration]
+    asked = (configuration, event)
+    own = [row for row in rows if (row.get("configuration"), row["event"]) == asked]
     if digest is None:
         digest = own[-1]["digest"] if own else ""
-    return [row for row in own if row["event"] == event and row["digest"] == digest]
+    return [row for row in own if row["digest"] == digest]
 
 
 def typical(rows: Sequence[Row], key: str) -> tuple[float, float] | None:

@@ -1,5 +1,6 @@
 """One trial: clients at work, something happens to the holder, and what they saw is one row."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median, quantiles
 from typing import Any
 
-from bench.failover import box
+from bench.failover import box, quiet
 from bench.failover.configurations import Configuration
 from bench.failover.machines import CLIENTS, NODES, Bench, NotWell, must, wait_for
 from bench.failover.watching import Notice, holders, longest, moves, new_holder_after, watching
@@ -29,14 +30,11 @@ BEFORE = 6.0
 USUAL = 3.0
 # A handover prepares every node first; nothing depends on how long that takes.
 MOVES_WITHIN = 60.0
-# Once another node has the VIP; long enough for the slowest configuration to have failed for the
-# last time, about 50 s after a crash.
-AFTER = {"crash": 60.0, "move": 12.0}
 # A box that takes longer than this for a new connection (median, 99 %) before anything happens has
 # other work, and the trial does not count. Only what is before the event decides.
 USUAL_MEDIAN = 0.05
 USUAL_P99 = 0.3
-EVENTS = tuple(AFTER)
+EVENTS = ("crash", "move")
 
 
 @dataclass
@@ -46,10 +44,14 @@ class Seen:
     holder: str
     struck: float = 0.0
     end: float = 0.0
+    stopped: float = 0.0
+    """When the clients began nothing new any more; what was under way is awaited."""
     history: History = field(default_factory=History)
     notices: list[Notice] = field(default_factory=list)
     busy: float = 0.0
     """How much of the processors' time was used, 0 to 1."""
+    load: float = 0.0
+    """The box's load average of one minute, before anything happened."""
     error: str | None = None
     """How the planned move failed."""
 
@@ -68,7 +70,7 @@ def run(
     crash = event == "crash"
     strike, repair = (_crash, _boot) if crash else (_move(configuration), _return(configuration))
     with ThreadPoolExecutor(1) as pool:
-        with _observed(bench, seen, AFTER[event]):
+        with _observed(bench, seen):
             done: Future[float | None] = pool.submit(strike, bench, seen)
             _wait_until_moved(bench, seen, done)
         _finish(done, seen)
@@ -94,23 +96,32 @@ def _finish(done: Future[float | None], seen: Seen) -> None:
 
 
 @contextmanager
-def _observed(bench: Bench, seen: Seen, after: float) -> Iterator[None]:
-    """Clients work and the VIP is watched, from before the body until `after` seconds later."""
+def _observed(bench: Bench, seen: Seen) -> Iterator[None]:
+    """Clients work and the VIP is watched, from before the body until all is quiet after it."""
     share = len(CLIENTS)
+    rate, connections = RATE / share, CONNECTIONS // share
     loads = (
-        Load("version", rate=RATE / share, timeout=PATIENCE),
-        Load("stream", connections=CONNECTIONS // share, interval=INTERVAL, timeout=PATIENCE),
+        Load("version", rate=rate, timeout=PATIENCE),
+        Load("stream", connections=connections, interval=INTERVAL, timeout=PATIENCE),
     )
     cluster = bench.cluster()
     clients = [node for node in cluster.clients if node.name in CLIENTS]
     request = request_for(cluster, bench.credentials(), loads)
+    trouble = quiet.Trouble(rate, connections, INTERVAL)
+
+    def told(source: str, event: dict[str, Any]) -> None:
+        trouble.told(source, event["clock"], event.get("attempts", ()), time.time())
+
     with watching([bench.machine(name) for name in NODES], bench.vip) as watch:
-        with background(cluster, clients, request) as recorder:
+        with background(cluster, clients, request, on_event=told) as recorder:
             time.sleep(BEFORE)
-            before = box.processor_time()
+            seen.load, before = os.getloadavg()[0], box.processor_time()
             seen.struck = time.time()
             yield
-            time.sleep(after)
+            moved = time.time()
+            while time.time() < quiet.end(moved, trouble.last):
+                time.sleep(0.1)
+            seen.stopped = time.time()
             seen.busy = box.busy(before, box.processor_time())
         seen.end = time.time()
     seen.history, seen.notices = recorder.history, watch.notices
@@ -164,7 +175,10 @@ def measured(seen: Seen, *, died: bool) -> dict[str, Any]:
         "two_holders": _rounded(longest(timeline, seen.end, lambda count: count > 1)),
         "nobody": _rounded(longest(timeline, seen.end, lambda count: count == 0)),
         "moves": moves(timeline),
+        "watched": round(seen.stopped - seen.struck, 1),
+        "cut_off": _cut_off(after, seen),
         "busy": round(seen.busy, 2),
+        "load": round(seen.load, 1),
         "error": seen.error,
         **_before(seen),
     }
@@ -191,6 +205,12 @@ def _silence_of_one(attempts: Sequence[Attempt], struck: float) -> float | None:
 
 def _last_failure(attempts: Sequence[Attempt], struck: float) -> float | None:
     return max((one.end - struck for one in attempts if not one.ok), default=None)
+
+
+def _cut_off(attempts: Sequence[Attempt], seen: Seen) -> bool:
+    """Did watching end while something still went wrong?"""
+    wrong = (one.end for one in attempts if not one.ok or one.broken)
+    return max(wrong, default=float("-inf")) > seen.stopped
 
 
 def _before(seen: Seen) -> dict[str, float | bool | None]:

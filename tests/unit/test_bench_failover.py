@@ -96,6 +96,20 @@ def test_what_hangs_at_the_end_is_no_silence_of_the_others():
     assert trial.measured(seen, died=True)["silence"] == 0.5
 
 
+def test_watching_that_ended_in_the_middle_of_failures_is_told():
+    seen = trial.Seen("m1", struck=10.0, stopped=20.0, end=30.0)
+    seen.history = history([*attempts("c1", 9.0, 19.0), *attempts("c1", 19.5, outcome="reset")])
+    figures = trial.measured(seen, died=True)
+    assert (figures["watched"], figures["cut_off"]) == (10.0, False)
+    seen.history = history([*attempts("c1", 9.0, 19.0), *attempts("c1", 20.5, outcome="timeout")])
+    assert trial.measured(seen, died=True)["cut_off"] is True
+
+
+def test_a_cell_is_of_its_own_last_files():
+    rows = [row(digest="old"), row(event="move", digest="new")]
+    assert len(results.cell(rows, "kubeha-100ms", "crash")) == 1
+
+
 def test_a_busy_box_is_told_by_what_was_before():
     seen = trial.Seen("m1", struck=10.0, end=20.0)
     slow = [Attempt(8.0 + n / 10, 8.5 + n / 10, "version", "ok") for n in range(10)]
@@ -189,7 +203,7 @@ def test_a_trial_is_noted_before_anything_is_repaired(monkeypatch, event):
 
 def test_the_window_of_a_planned_move_is_told():
     told = report.section([row(event="move")], TITLES, "Setting.")
-    assert "observed for 12 s" in told and "600 s" in told
+    assert "until 13 s after" in told and "600 s" in told
 
 
 def test_goals_are_judged_by_the_rows_alone():
