@@ -5,6 +5,7 @@ A transient timer of systemd on the node undoes the fault; it is started before 
 """
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,15 +31,19 @@ RETURN = 300.0
 _OVER = 20.0
 # A node that refuses has answered: nothing more will be done there.
 _REFUSALS = ("busy", "strike")
+# What `systemctl is-active` says of a timer that has fired.
+_NO_TIMER = ("inactive", "failed", "unknown")
 
 
 @dataclass
 class _Wound:
     """What was done, and when its timer on the node ends.
 
-    `over`: the strike has answered, nothing of it comes after the healing. Else the timer stays.
+    `unit`: the timer, this strike's own. `over`: the strike has answered, nothing of it comes after
+    the healing. Else the timer stays.
     """
 
+    unit: str
     node: Node
     fault: Fault
     blow: blows.Blow
@@ -65,9 +70,11 @@ class Striker:
         blow = blows.blow(fault.name, target)
         # Nobody but the node itself can heal it while it is cut off: at the end of the watch.
         after = fault.watch + (0.0 if fault.off_wire else MARGIN)
-        wound = _Wound(node, fault, blow, time.time() + after)
+        unit = blows.UNIT + secrets.token_hex(4)
+        wound = _Wound(unit, node, fault, blow, time.time() + after)
         request = {
-            "unit": blows.UNIT,
+            "prefix": blows.UNIT,
+            "unit": unit,
             "heal": list(blow.heal) if blow.heal else None,
             "after": after,
             "blows": list(blow.blows),
@@ -125,11 +132,16 @@ class Striker:
         return begun
 
     async def _undo(self, wound: _Wound, heal: tuple[str, ...]) -> None:
+        """Unless the timer has: whatever is broken there by now is another drill's."""
+        timer = f"{wound.unit}.timer"
         async with connect(self._cluster, wound.node, become_password=self._password) as host:
+            shown = await host.run(("systemctl", "is-active", timer), timeout=20.0)
+            if shown.stdout.strip() in _NO_TIMER:
+                return
             await _run(host, heal)
             # A strike that nobody has heard the end of may come yet: its timer heals that.
             if wound.over:
-                await host.run(("systemctl", "stop", f"{blows.UNIT}.timer"), timeout=20.0)
+                await host.run(("systemctl", "stop", timer), timeout=20.0)
 
     async def _await_return(self, node: Node) -> None:
         """A machine that was cut off answers again. Raises HostError when it does not."""

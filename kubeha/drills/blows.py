@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kubeha.model import IPAddress
 
-# The names of our transient timer and of our nftables table on a node.
-UNIT = "kubeha-drill"
+# How the names of our transient timers begin (each strike has its own), and our nftables table.
+UNIT = "kubeha-drill-"
 TABLE = "kubeha_drill"
 
 HAPROXY, KEEPALIVED = "haproxy.service", "keepalived.service"

@@ -1,8 +1,9 @@
 """Break something on purpose, after making sure that it heals by itself.
 
 Rules. First a transient timer of systemd is started that will undo the fault; only when it runs is
-anything done. Two strikes on one node exclude each other: the timer has a name. Whom to signal is
-found before the clock is read, so that the time told is that of the blow.
+anything done. It has a name of its own, so that nobody stops another's; as long as one of another
+strike is there, nothing is done. Whom to signal is found before the clock is read, so that the time
+told is that of the blow.
 """
 
 import os
@@ -20,6 +21,7 @@ _DEATH = 1.0
 
 def strike(
     wire: Wire,
+    prefix: str,
     unit: str,
     heal: Optional[List[str]],
     after: float,
@@ -27,12 +29,18 @@ def strike(
 ) -> Dict[str, Any]:
     """Start the timer `unit` that runs `heal` in `after` seconds, then carry out the blows.
 
+    Refused while another unit runs whose name begins with `prefix`.
     A blow is {"run": argv, "input": text or None}, {"signal": NAME, "unit": a service,
     "whom": "all", "main" or "workers"}, {"signal": NAME, "program": name}, or {"sysrq": letter}.
     Returns the monotonic clock at the first blow, and when those who were killed were dead.
     """
     if heal is not None:
         _arm(unit, heal, after)
+        # Only now: of two that come at once, none would have seen the other one before.
+        other = _another(prefix, unit)
+        if other:
+            execute(["systemctl", "stop", unit + ".timer"], _TIMEOUT)
+            raise Refused("busy", other)
     targets = [_targets(blow) for blow in blows]
     _tell_time(wire)
     if wire.gone.is_set():
@@ -58,6 +66,19 @@ def _tell_time(wire: Wire) -> None:
         time.sleep(0.02)
 
 
+def _another(prefix: str, unit: str) -> str:
+    """Why we may not: the timer of another strike, or what it starts, runs (or nobody knows)."""
+    argv = ["systemctl", "list-units", "--plain", "--no-legend", "--full"]
+    argv += ["--state=active,activating,deactivating", prefix + "*"]
+    done = execute(argv, _TIMEOUT)
+    if done["status"] != 0:
+        said = (done["stderr"].strip() or done["error"] or "no reason given")[-300:]
+        return "whether another drill is under way cannot be told: %s" % said
+    names = [line.split()[0] for line in done["stdout"].splitlines()]
+    others = [name for name in names if name.rpartition(".")[0] != unit]
+    return "another drill is under way here: %s runs" % others[0] if others else ""
+
+
 def _arm(unit: str, heal: List[str], after: float) -> None:
     """Start the timer. Without --collect a heal that fails would keep the name for ever."""
     # Without AccuracySec it may come a minute late.
@@ -67,8 +88,6 @@ def _arm(unit: str, heal: List[str], after: float) -> None:
     if done["status"] == 0:
         return
     said = (done["stderr"].strip() or done["error"] or "no reason given")[-300:]
-    if "already" in said:
-        raise Refused("busy", "another drill is under way here: %s.timer runs" % unit)
     raise Refused("strike", "the timer that heals cannot be started: %s" % said)
 
 

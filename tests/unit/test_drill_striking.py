@@ -1,6 +1,7 @@
 """What is healed after a strike that was refused, interrupted or lost in the middle."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,17 +20,25 @@ from kubeha.striking import Striker
 
 FAULT = FAULTS["stop-haproxy"]
 NODE = cluster().control_plane[0]
-STOP = "systemctl stop kubeha-drill.timer"
+STOP = re.compile(r"systemctl stop kubeha-drill-[0-9a-f]{8}\.timer")
 
 
 class Struck:
-    """A node whose strike takes some time and ends as it was told."""
+    """A node whose strike takes some time and ends as it was told; `timer`: what its timer does."""
 
-    def __init__(self, seconds: float = 0.0, error: HostError | None = None) -> None:
+    def __init__(
+        self, seconds: float = 0.0, error: HostError | None = None, timer: str = "active"
+    ) -> None:
         self.node = NODE
         self.seconds = seconds
         self.error = error
+        self.timer = timer
         self.ran: list[str] = []
+
+    @property
+    def changed(self) -> list[str]:
+        """What was run to heal, and to stop the timer."""
+        return [each for each in self.ran if "is-active" not in each]
 
     async def strike(self, request: Mapping[str, Any], hear: Any) -> Mapping[str, Any]:
         hear({"event": "clock", "clock": 1.0})
@@ -41,7 +50,8 @@ class Struck:
 
     async def run(self, argv: tuple[str, ...], **_: Any) -> Completed:
         self.ran.append(" ".join(argv))
-        return Completed(0, "", "", None, 0.0)
+        said = self.timer if "is-active" in argv else ""
+        return Completed(0, said, "", None, 0.0)
 
 
 @pytest.fixture
@@ -74,14 +84,14 @@ def test_a_node_that_another_drill_has_is_left_alone(reach: Any) -> None:
 def test_what_was_refused_half_way_is_undone_with_its_timer(reach: Any) -> None:
     host = Struck(error=HostError("nft: no such program", kind="strike"))
     asyncio.run(refused(reach(host)))
-    assert len(host.ran) == 2 and host.ran[-1] == STOP
+    assert len(host.changed) == 2 and STOP.fullmatch(host.changed[-1])
 
 
 def test_the_timer_of_a_strike_that_was_lost_is_kept(reach: Any) -> None:
     """It may still be done, after the healing: then the timer heals."""
     host = Struck(error=HostError("the connection was lost", kind="lost"))
     asyncio.run(refused(reach(host)))
-    assert len(host.ran) == 1 and STOP not in host.ran
+    assert len(host.changed) == 1 and not STOP.fullmatch(host.changed[0])
 
 
 def test_an_interrupted_strike_is_over_before_it_is_healed(reach: Any) -> None:
@@ -94,7 +104,19 @@ def test_an_interrupted_strike_is_over_before_it_is_healed(reach: Any) -> None:
 
     host = Struck(seconds=0.05)
     asyncio.run(interrupted(reach(host)))
-    assert host.ran[-1] == STOP
+    assert STOP.fullmatch(host.changed[-1])
+
+
+def test_what_the_timer_has_healed_is_not_healed_again(reach: Any) -> None:
+    """Whatever is broken there by now is another drill's."""
+    host = Struck(timer="inactive")
+
+    async def late(striker: Striker) -> None:
+        await striker.strike(FAULT, Victims((NODE,), "eth0"))
+        await striker.heal()
+
+    asyncio.run(late(reach(host)))
+    assert host.changed == []
 
 
 class Gone:
@@ -111,4 +133,4 @@ class Gone:
 def test_nothing_is_struck_for_an_operator_who_has_gone() -> None:
     wire: Any = Gone()
     with pytest.raises(Refused, match="nobody waits"):
-        node_strike.strike(wire, "kubeha-drill", None, 5.0, [{"run": ["false"]}])
+        node_strike.strike(wire, "no-unit-", "no-unit-1", None, 5.0, [{"run": ["false"]}])
