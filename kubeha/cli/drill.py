@@ -63,7 +63,7 @@ def drill(
         help="Where trials are noted; else drill-TIME.jsonl by the cluster file.",
     ),
     resume: bool = typer.Option(
-        False, "--resume", help="Go on with the record: only the trials that it lacks."
+        False, "--resume", help="Go on with the record, or begin it: the trials that it lacks."
     ),
     report: str = typer.Option("", metavar="FILE.html", help="Also write a report to look at."),
     yes_really: bool = typer.Option(
@@ -206,7 +206,8 @@ def record_file(named: str, resume: bool, cluster_file: "str | Path") -> Path:
     records = sorted(beside.glob("drill-*.jsonl"))
     if not records:
         raise UsageError(
-            f"there is no record of a drill in {beside}", hint="name it with --record FILE"
+            f"there is no record of a drill in {beside}",
+            hint="--record FILE --resume begins one, and goes on with it the next time",
         )
     return records[-1]
 
@@ -301,12 +302,12 @@ def _begin(file: Path, head: dict[str, Any], resume: bool) -> "tuple[Trial, ...]
     """Begin a record, or go on with one; the trials that it has."""
     from kubeha.drills.record import first_line, read
 
-    if not resume:
-        with file.open("x") as new:
-            new.write(first_line(head))
+    if not (resume and file.exists()):
+        _begin_new(file, first_line(head))
         return ()
     try:
-        text = file.read_text()
+        # A last line that was cut off may end in the middle of a character.
+        text = file.read_text("utf-8", errors="replace")
         there = read(text)
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: cannot go on with it: {error}") from None
@@ -318,10 +319,21 @@ def _begin(file: Path, head: dict[str, Any], resume: bool) -> "tuple[Trial, ...]
     return there.trials
 
 
+def _begin_new(file: Path, line: str) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as new:
+            new.write(line)
+    except FileExistsError:
+        hint = "--resume goes on with it"
+        raise UsageError(f"{file} is there already", hint=hint) from None
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be written: {error.strerror}") from None
+
+
 def _note(file: Path, trial: "Trial") -> None:
     from kubeha.drills.record import line
 
-    with file.open("a") as open_file:
+    with file.open("a", encoding="utf-8") as open_file:
         open_file.write(line(trial))
 
 

@@ -1,9 +1,11 @@
 """What `kubeha drill` does without being told, and what it refuses."""
 
+from pathlib import Path
+
 import pytest
 from worlds import cluster
 
-from kubeha.cli.drill import _check_budget, _check_movable, _chosen, limited
+from kubeha.cli.drill import _begin, _check_budget, _check_movable, _chosen, _note, limited
 from kubeha.drills.blows import SAFE
 from kubeha.drills.catalogue import FAULTS
 from kubeha.drills.record import Record
@@ -43,3 +45,23 @@ def test_the_limit_that_was_given_is_recorded_and_another_one_is_another_drill()
     there = Record({"budget": given}, (), 0)
     assert there.differs({"budget": given}) is None
     assert "budget" in (there.differs({"budget": [{"fault": "freeze", "worst": 0.9}]}) or "")
+
+
+def test_the_same_command_begins_a_record_and_goes_on_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "drill.jsonl"
+    head = {"cluster": "lab", "started": 1.0}
+    assert _begin(file, head, True) == ()
+    _note(file, {"fault": "freeze", "number": 1})
+    with file.open("ab") as cut_off:
+        cut_off.write('{"trial": {"fault": "é'.encode()[:-1])
+    later = {"cluster": "lab", "started": 2.0}
+    assert [each["number"] for each in _begin(file, later, True)] == [1]
+    assert later["started"] == 1.0
+    assert file.read_text().count("\n") == len(file.read_text().splitlines()) == 2
+
+
+def test_a_record_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "drill.jsonl"
+    _begin(file, {}, False)
+    with pytest.raises(UsageError, match="is there already"):
+        _begin(file, {}, False)
