@@ -1,16 +1,26 @@
-"""The guard (node/guard.py): what a node needs for it. Knows nothing of what it does."""
+"""The guard (node/guard): what a node needs for it. Knows nothing of what it does."""
 
 import json
+from functools import cache
 from importlib.resources import files
 
-from kubeha import paths
+from kubeha import joining, paths
 from kubeha.model import Cluster, Node
 from kubeha.templates import MARK, fill
 
+_HEAD = f"#!/usr/bin/python3 -ISE\n# {MARK}. Changes made here are lost at the next apply.\n"
 
+
+@cache
 def program(name: str) -> str:
-    """The text of a program that stays on the nodes, as it is in this package."""
-    return files("kubeha.node").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    """The text of a program that stays on the nodes: one file, also where it is a package here."""
+    place = files("kubeha.node")
+    file = place.joinpath(f"{name}.py")
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    modules = [each for each in place.joinpath(name).iterdir() if each.name.endswith(".py")]
+    texts = {each.name.removesuffix(".py"): each.read_text(encoding="utf-8") for each in modules}
+    return _HEAD + joining.join(f"kubeha.node.{name}", texts)
 
 
 def render_settings(cluster: Cluster, node: Node, *, interface: str, vrid: int) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from itertools import count
 from typing import Any
 
-from kubeha.node.guard import (
+from kubeha.node.guard.decision import Guard
+from kubeha.node.guard.events import (
     Advert,
     Alive,
     Answer,
@@ -21,7 +22,6 @@ from kubeha.node.guard import (
     End,
     FindGateway,
     Gateway,
-    Guard,
     Lost,
     Me,
     OwnAdvert,

@@ -19,8 +19,9 @@ from kubeha.node.program import OPERATIONS
 
 OWNER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
-SOURCES = sorted(Path(kubeha.node.__file__).parent.glob("*.py"))
-SENT = [path for path in SOURCES if path.name != "__init__.py"]
+HERE = Path(kubeha.node.__file__).parent
+ON_NODES = sorted(path for path in HERE.rglob("*.py") if path != HERE / "__init__.py")
+SENT = [path for path in ON_NODES if path.parent == HERE]
 
 
 @cache
@@ -50,12 +51,12 @@ def ask(python: str, request: dict[str, Any]) -> list[Any]:
     return [json.loads(line) for line in lines if line]
 
 
-@pytest.mark.parametrize("path", SENT, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", ON_NODES, ids=lambda path: str(path.relative_to(HERE)))
 def test_compiles_as_python_3_6(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 6))
 
 
-@pytest.mark.parametrize("path", SENT, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", ON_NODES, ids=lambda path: str(path.relative_to(HERE)))
 def test_imports_only_the_standard_library_and_its_own(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -117,7 +118,7 @@ def test_every_operation_is_small_enough_for_one_flight() -> None:
     assert all(len(program(operation)) < 14_000 for operation in OPERATIONS)
 
 
-@pytest.mark.parametrize("path", SENT, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SENT, ids=lambda path: str(path.relative_to(HERE)))
 def test_without_docstrings_it_is_the_same_program_on_the_same_lines(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)

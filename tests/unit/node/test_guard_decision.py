@@ -1,18 +1,10 @@
 """The guard's decisions: events with the time in, actions out. No sockets, no clocks."""
 
-import os
-import signal
-import socket
-import struct
-import subprocess
-from pathlib import Path
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from simulated_guards import ADDRESSES, GATEWAY, GATEWAY_MAC, MACS, VIP, Segment, claim, guard
+from simulated_guards import ADDRESSES, GATEWAY, GATEWAY_MAC, MACS, VIP, claim, guard
 
-from kubeha.node.guard import (
+from kubeha.node.guard.decision import Guard
+from kubeha.node.guard.events import (
     Advert,
     Alive,
     Announce,
@@ -24,7 +16,6 @@ from kubeha.node.guard import (
     FindGateway,
     Gateway,
     Gone,
-    Guard,
     Lost,
     OwnAdvert,
     Say,
@@ -34,16 +25,6 @@ from kubeha.node.guard import (
     Taken,
     Tick,
     Try,
-    Unit,
-    advert_vrid,
-    advertised,
-    arp,
-    arp_sender,
-    interface_address,
-    link_change,
-    messages,
-    pack_claim,
-    unpack_claim,
 )
 
 STRANGER = bytes([2, 0, 0, 0, 0, 99])
@@ -134,14 +115,6 @@ def test_a_rival_with_two_cards_is_yielded_to_whichever_answers_last() -> None:
         assert Block(True) in until(one, 0.01, 0.2, *heard, Claimed(MACS[0], claim(0, held=60)))
 
 
-def test_no_more_than_four_cards_of_a_peer_are_remembered() -> None:
-    one = holder(1, held=0)
-    for number in range(50, 54):
-        one.react(0.01, Answer(ADDRESSES[0], bytes([2, 0, 0, 0, 0, number])))
-    assert len(one.macs[ADDRESSES[0]]) == 4
-    assert MACS[0] not in one.macs[ADDRESSES[0]]
-
-
 def test_a_claim_of_a_peer_that_has_not_answered_yet_counts_when_it_does() -> None:
     one = guard(1)
     one.react(0.0, Taken(0.0))
@@ -186,24 +159,6 @@ def test_a_vip_that_a_dead_keepalived_left_behind_is_removed_at_once() -> None:
     assert End() in react(one, 0.011, Gone())
     one.react(0.012, Lost())
     assert End() not in react(one, 0.013, Gone())
-
-
-def test_processes_of_a_unit_that_work_stand_still_and_are_gone(tmp_path: Path) -> None:
-    group = tmp_path / "cgroup.procs"
-    unit = Unit((str(tmp_path / "elsewhere"), str(group)))
-    assert unit.state() is None, "never seen"
-    with subprocess.Popen(["sleep", "60"]) as process:
-        group.write_text(f"{process.pid}\n")
-        assert unit.processes() == [process.pid]
-        assert unit.state() is None
-        process.send_signal(signal.SIGSTOP)
-        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
-        assert isinstance(unit.state(), Stopped)
-        process.kill()
-    group.write_text("")
-    assert isinstance(unit.state(), Gone)
-    group.unlink()
-    assert isinstance(unit.state(), Gone)
 
 
 def test_a_keepalived_that_sends_nothing_is_ended_although_the_rival_yielded() -> None:
@@ -372,159 +327,3 @@ def test_a_claim_that_asks_is_answered_by_everybody() -> None:
     asking = claim(0)._replace(asks=True)
     (said,) = react(guard(1), 0.0, Claimed(MACS[0], asking))
     assert isinstance(said, Say) and not said.claim.holds and not said.claim.asks
-
-
-# Segments.
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    nodes=st.integers(2, 3),
-    seed=st.integers(0, 10**6),
-    claims=st.booleans(),
-    apart=st.sampled_from([(0, 1), (0, 2), (1, 2), (0, 1, 2)]),
-)
-def test_filtered_vrrp_leaves_one_holder(
-    nodes: int, seed: int, claims: bool, apart: tuple[int, ...]
-) -> None:
-    segment = Segment(nodes, seed)
-    segment.run(8)
-    (before,) = segment.holders
-    segment.claims_arrive = claims
-    segment.filter([rank for rank in apart if rank < nodes])
-    segment.changes.clear()
-    segment.changes.append((segment.now, before, True))
-    segment.run(15)
-    assert len(segment.holders) == 1
-    if claims:
-        assert segment.holders == [before]
-        assert segment.longest_with_two() < 0.1
-    last = segment.now - max(at for at, _, _ in segment.changes)
-    assert last > 10 or not claims
-    segment.power_off(segment.holders[0])
-    segment.run(3)
-    assert len(segment.holders) == 1
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    nodes=st.integers(2, 3),
-    seed=st.integers(0, 10**6),
-    gateway=st.booleans(),
-    seconds=st.floats(1.5, 10),
-)
-def test_a_backup_that_was_cut_off_leaves_the_vip_where_it_is(
-    nodes: int, seed: int, gateway: bool, seconds: float
-) -> None:
-    segment = Segment(nodes, seed)
-    segment.gateway = gateway
-    segment.run(20)
-    (before,) = segment.holders
-    assert before == 0
-    segment.changes.clear()
-    segment.cut_off = {nodes - 1}
-    segment.run(seconds)
-    segment.cut_off = set()
-    segment.run(10)
-    assert segment.holders == [before]
-    assert before not in {rank for _, rank, _ in segment.changes}
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    nodes=st.integers(2, 3),
-    seed=st.integers(0, 10**6),
-    what=st.lists(
-        st.tuples(
-            st.sampled_from(["filter", "hang", "kill-guard", "cut-off", "none"]),
-            st.integers(0, 2),
-            st.floats(0, 4),
-        ),
-        max_size=4,
-    ),
-)
-def test_whatever_happens_there_is_one_holder_in_the_end(
-    nodes: int, seed: int, what: list[tuple[str, int, float]]
-) -> None:
-    segment = Segment(nodes, seed)
-    for fault, rank, pause in what:
-        match fault:
-            case "filter":
-                segment.filter(range(nodes))
-            case "hang" if rank < nodes:
-                segment.hang(rank)
-            case "kill-guard" if rank < nodes:
-                segment.kill_guard(rank, 0.3)
-            case "cut-off" if rank < nodes:
-                segment.cut_off = {rank}
-                segment.run(5)
-                segment.cut_off = set()
-        segment.run(pause)
-    segment.run(20)
-    assert len(segment.holders) == 1
-    holder = segment.holders
-    segment.run(5)
-    assert segment.holders == holder
-
-
-# Frames.
-
-
-def test_a_claim_survives_the_wire() -> None:
-    for said in (claim(1, held=1.5, mute=True), claim(2, holds=False)._replace(asks=True)):
-        assert unpack_claim(pack_claim(said) + b"\0" * 10, 4) == said
-    assert unpack_claim(b"something else", 4) is None
-    assert unpack_claim(b"x" * 60, 4) is None
-
-
-def test_an_arp_frame_tells_who_has_which_address() -> None:
-    assert arp_sender(arp(2, MACS[0], VIP, ADDRESSES[1])) == Answer(VIP, MACS[0])
-    assert arp_sender(arp(1, MACS[0], b"\0" * 4, VIP)) is None
-    assert arp_sender(b"short") is None
-
-
-def test_a_recorded_advertisement() -> None:
-    """keepalived 2.2.7, unicast, VRID 10, priority 247."""
-    packet = bytes.fromhex(
-        "45c0002004f00000ff70613fc633640cc633640b310af601000a59b0c633640a"
-    )  # fmt: skip
-    assert advert_vrid(packet, 4) == 10
-    assert advert_vrid(packet[20:], 6) == 10
-    assert advert_vrid(packet[:8] + b"\x40" + packet[9:], 4) is None
-    assert advert_vrid(b"", 4) is None
-
-
-def test_a_neighbour_advertisement_tells_the_same() -> None:
-    vip = socket.inet_pton(socket.AF_INET6, "2001:db8::10")
-    head = struct.pack("!IHBB", 0x60000000, 32, 58, 255) + b"\0" * 32
-    body = struct.pack("!BBHI", 136, 0, 0, 0x60000000) + vip + b"\x02\x01" + MACS[0]
-    assert advertised(head + body) == Answer(vip, MACS[0])
-    assert advertised(head[:7] + b"\x40" + head[8:] + body) is None
-    assert advertised((head + body)[:70]) is None
-
-
-def test_a_recorded_change_of_addresses() -> None:
-    """RTM_NEWADDR of 198.51.100.10/32 on interface 2, as Linux sends it."""
-    content = struct.pack("=BBBBI", 2, 32, 128, 0, 2)
-    for kind in (1, 2):
-        content += struct.pack("=HH", 8, kind) + VIP
-    data = struct.pack("=IHHII", 16 + len(content), 20, 0, 0, 0) + content
-    assert messages(data + data) == [(20, content), (20, content)]
-    assert interface_address(content) == (2, VIP)
-    assert messages(b"\0" * 20) == []
-
-
-@pytest.mark.parametrize("before", [[], [(3, b"eth0\0"), (4, b"\xdc\x05\0\0")]])
-def test_a_card_whose_mac_address_changes_is_noticed(before: list[tuple[int, bytes]]) -> None:
-    """RTM_NEWLINK comes for much else, too, and for other interfaces."""
-    new_link, removed_link = 16, 17
-    content = struct.pack("=BBHiII", 0, 0, 1, 2, 0x11043, 0)
-    for kind, value in [*before, (1, MACS[0])]:
-        content += struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
-    assert link_change(new_link, content, 2, MACS[0]) is None
-    assert link_change(new_link, content, 3, MACS[1]) is None
-    assert link_change(new_link, content[:16], 2, MACS[1]) is None
-    told = link_change(new_link, content, 2, MACS[1])
-    assert told == "has another MAC address now: 02:00:00:00:00:0b"
-    assert link_change(removed_link, content, 2, MACS[0]) == "is gone"
-    assert link_change(removed_link, content, 3, MACS[0]) is None
