@@ -4,7 +4,9 @@ The rule is the same for all. An attempt that is under way for long counts as go
 has ended, so that nothing which hangs is taken for quiet. Pure: it is told what time it is.
 """
 
+from collections import deque
 from collections.abc import Sequence
+from statistics import median, quantiles
 from typing import Any
 
 # Seconds without anything wrong, more than a client's patience: whatever hangs has failed by then.
@@ -14,6 +16,11 @@ QUIET = 13.0
 MOST = 60.0
 # What takes longer than this hangs. A first packet that was lost costs 1 s.
 HANGS = 2.0
+# A box that takes longer than this for a new connection (median, 99 %) before anything happens has
+# other work, and the trial does not count. Only what is before the event decides.
+USUAL = 3.0
+USUAL_MEDIAN = 0.05
+USUAL_P99 = 0.3
 
 
 class Client:
@@ -55,11 +62,12 @@ class Client:
 
 
 class Trouble:
-    """When something was wrong for the last time, in seconds since 1970."""
+    """When something was wrong for the last time, in seconds since 1970, and what is usual now."""
 
     def __init__(self, rate: float, connections: int, interval: float) -> None:
         self._settings = (rate, connections, interval)
         self._clients: dict[str, Client] = {}
+        self._successes: deque[tuple[float, float]] = deque(maxlen=2000)
         self.last = float("-inf")
 
     def told(self, source: str, clock: float, rows: Sequence[Sequence[Any]], now: float) -> None:
@@ -67,6 +75,23 @@ class Trouble:
         client = self._clients.setdefault(source, Client(*self._settings))
         if client.wrong(clock, rows):
             self.last = now
+        self._successes += [
+            (now, end - start)
+            for kind, _, start, end, outcome, *_ in rows
+            if (kind, outcome) == ("version", "ok")
+        ]
+
+    def calm(self, now: float) -> bool:
+        """Has nothing been wrong for a while, and were new connections as quick as they are?"""
+        latencies = [seconds for at, seconds in self._successes if at > now - USUAL]
+        return self.last < now - USUAL and not disturbed(latencies)
+
+
+def disturbed(latencies: Sequence[float]) -> bool:
+    """Is this, in seconds, what a box with other work needs for a new connection?"""
+    if len(latencies) < 2:
+        return True
+    return median(latencies) > USUAL_MEDIAN or quantiles(latencies, n=100)[98] > USUAL_P99
 
 
 def end(moved: float, last: float) -> float:

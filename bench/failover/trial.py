@@ -27,13 +27,10 @@ CONNECTIONS = 201
 INTERVAL = 0.5
 # The long-lived ones connect in the first seconds; the last ones show what is usual.
 BEFORE = 6.0
-USUAL = 3.0
+# And so long it may take until they are undisturbed.
+CALM_WITHIN = 60.0
 # A handover prepares every node first; nothing depends on how long that takes.
 MOVES_WITHIN = 60.0
-# A box that takes longer than this for a new connection (median, 99 %) before anything happens has
-# other work, and the trial does not count. Only what is before the event decides.
-USUAL_MEDIAN = 0.05
-USUAL_P99 = 0.3
 EVENTS = ("crash", "move")
 
 
@@ -115,6 +112,7 @@ def _observed(bench: Bench, seen: Seen) -> Iterator[None]:
     with watching([bench.machine(name) for name in NODES], bench.vip) as watch:
         with background(cluster, clients, request, on_event=told) as recorder:
             time.sleep(BEFORE)
+            _wait_until_calm(trouble)
             seen.load, before = os.getloadavg()[0], box.processor_time()
             seen.struck = time.time()
             yield
@@ -125,6 +123,12 @@ def _observed(bench: Bench, seen: Seen) -> Iterator[None]:
             seen.busy = box.busy(before, box.processor_time())
         seen.end = time.time()
     seen.history, seen.notices = recorder.history, watch.notices
+
+
+def _wait_until_calm(trouble: quiet.Trouble) -> None:
+    deadline = time.time() + CALM_WITHIN
+    while not trouble.calm(time.time()) and time.time() < deadline:
+        time.sleep(0.1)
 
 
 def _crash(bench: Bench, seen: Seen) -> float:
@@ -176,7 +180,7 @@ def measured(seen: Seen, *, died: bool) -> dict[str, Any]:
         "nobody": _rounded(longest(timeline, seen.end, lambda count: count == 0)),
         "moves": moves(timeline),
         "watched": round(seen.stopped - seen.struck, 1),
-        "cut_off": _cut_off(after, seen),
+        "unfinished": _unfinished(after, seen),
         "busy": round(seen.busy, 2),
         "load": round(seen.load, 1),
         "error": seen.error,
@@ -207,10 +211,10 @@ def _last_failure(attempts: Sequence[Attempt], struck: float) -> float | None:
     return max((one.end - struck for one in attempts if not one.ok), default=None)
 
 
-def _cut_off(attempts: Sequence[Attempt], seen: Seen) -> bool:
-    """Did watching end while something still went wrong?"""
-    wrong = (one.end for one in attempts if not one.ok or one.broken)
-    return max(wrong, default=float("-inf")) > seen.stopped
+def _unfinished(attempts: Sequence[Attempt], seen: Seen) -> bool:
+    """Did watching end while something still went wrong? What had begun long before is over."""
+    wrong = (one.start for one in attempts if not one.ok or one.broken)
+    return max(wrong, default=float("-inf")) > seen.stopped - quiet.HANGS
 
 
 def _before(seen: Seen) -> dict[str, float | bool | None]:
@@ -218,7 +222,7 @@ def _before(seen: Seen) -> dict[str, float | bool | None]:
     usual = [
         one.seconds
         for one in seen.history.of("version")
-        if one.ok and seen.struck - USUAL < one.end < seen.struck
+        if one.ok and seen.struck - quiet.USUAL < one.end < seen.struck
     ]
     if len(usual) < 2:
         return {"usual": None, "usual_p99": None, "disturbed": True}
@@ -226,7 +230,7 @@ def _before(seen: Seen) -> dict[str, float | bool | None]:
     return {
         "usual": _rounded(middle),
         "usual_p99": _rounded(high),
-        "disturbed": middle > USUAL_MEDIAN or high > USUAL_P99,
+        "disturbed": quiet.disturbed(usual),
     }
 
 

@@ -98,11 +98,11 @@ def test_what_hangs_at_the_end_is_no_silence_of_the_others():
 
 def test_watching_that_ended_in_the_middle_of_failures_is_told():
     seen = trial.Seen("m1", struck=10.0, stopped=20.0, end=30.0)
-    seen.history = history([*attempts("c1", 9.0, 19.0), *attempts("c1", 19.5, outcome="reset")])
+    seen.history = history([*attempts("c1", 9.0, 19.0), Attempt(15.0, 25.0, "version", "timeout")])
     figures = trial.measured(seen, died=True)
-    assert (figures["watched"], figures["cut_off"]) == (10.0, False)
-    seen.history = history([*attempts("c1", 9.0, 19.0), *attempts("c1", 20.5, outcome="timeout")])
-    assert trial.measured(seen, died=True)["cut_off"] is True
+    assert (figures["watched"], figures["unfinished"]) == (10.0, False)
+    seen.history = history([*attempts("c1", 9.0, 19.0), Attempt(19.5, 29.5, "version", "timeout")])
+    assert trial.measured(seen, died=True)["unfinished"] is True
 
 
 def test_a_cell_is_of_its_own_last_files():

@@ -89,3 +89,18 @@ def test_the_end_is_quiet_after_the_move_and_after_the_last_trouble():
     assert quiet.end(moved=100.0, last=90.0) == 100.0 + quiet.QUIET
     assert quiet.end(moved=100.0, last=120.0) == 120.0 + quiet.QUIET
     assert quiet.end(moved=100.0, last=159.0) == 100.0 + quiet.MOST
+
+
+def test_calm_is_what_is_quick_and_has_nothing_wrong():
+    trouble = quiet.Trouble(RATE, STREAMS, INTERVAL)
+    trouble.told("c1", 0.0, [], 1000.0)
+    assert not trouble.calm(1000.0), "nothing is known yet"
+    trouble.told("c1", 2.0, well(0, 2), 1002.0)
+    assert trouble.calm(1002.0)
+    slow = [version(n, n / RATE, n / RATE + 0.5) for n in range(20, 40)]
+    trouble.told("c1", 4.0, [*slow, stream(0, 4.0), stream(1, 4.0)], 1004.0)
+    assert not trouble.calm(1004.0)
+    trouble.told("c1", 8.0, well(4, 8), 1008.0)
+    assert trouble.calm(1008.0)
+    trouble.told("c1", 9.0, [*well(8, 8.9), stream(0, 9.0, "reset", broken=True)], 1009.0)
+    assert not trouble.calm(1010.0)
