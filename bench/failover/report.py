@@ -1,12 +1,13 @@
 """The section of docs/benchmarks.md: tables, goals, and what was measured where. Pure."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from bench.failover import quiet, throughput
 from bench.failover.results import Row, cell, table
+from bench.failover.trial import EVENTS
 from kubeha.moves import DEFAULT_DEADLINE
 
 CRASH = """\
@@ -105,7 +106,7 @@ def section(rows: Sequence[Row], titles: Mapping[str, str], setting: str) -> str
     parts += [GOALS, goals(rows)]
     if any(row["event"] == "throughput" for row in rows):
         parts += [throughput_table(rows)]
-    parts.append(circumstances(rows))
+    parts.append(circumstances(rows, titles))
     return "\n".join(parts) + "\n"
 
 
@@ -157,9 +158,11 @@ def _medians(rows: Sequence[Row]) -> list[str]:
     return [f"{rate:.0f}", f"{p50:.1f} ms", f"{p99:.1f} ms"]
 
 
-def circumstances(rows: Sequence[Row]) -> str:
-    """Boxes, versions, dates, and the trials that do not count."""
-    counted = [row for row in rows if not row.get("disturbed") and "no_trial" not in row]
+def circumstances(rows: Sequence[Row], titles: Iterable[str]) -> str:
+    """Boxes, versions, dates, the load, and the trials that do not count."""
+    cells = {(name, event): cell(rows, name, event) for name in titles for event in EVENTS}
+    counted = [row for own in cells.values() for row in own]
+    counted += [row for row in rows if row["event"] == "throughput"]
     if not counted:
         return "No trial has been made yet."
     versions: dict[str, set[str]] = {}
@@ -169,11 +172,41 @@ def circumstances(rows: Sequence[Row]) -> str:
     programs = ", ".join(f"{name} {_list(found)}" for name, found in sorted(versions.items()))
     days = sorted({time.strftime("%Y-%m-%d", time.gmtime(row["at"])) for row in counted})
     period = " to ".join(dict.fromkeys((days[0], days[-1])))
+    return (
+        f"Measured on {_list({row['box'] for row in counted})}; {programs};"
+        f" kubeha {_revisions(cells)}; {period}.{_load(counted)}{_left_out(rows)}"
+    )
+
+
+def _revisions(cells: Mapping[tuple[str, str], Sequence[Row]]) -> str:
+    """Which kubeha, by event: its files may have changed between two cells, never within one."""
+    found: dict[str, set[str]] = {}
+    for (name, event), own in cells.items():
+        if name.startswith("kubeha"):
+            found.setdefault(event, set()).update(row["kubeha"] for row in own)
+    return ", ".join(f"{_list(known)} ({event})" for event, known in found.items() if known)
+
+
+def _load(rows: Sequence[Row]) -> str:
+    """How much the box had to do."""
+    known = [row for row in rows if row.get("load") is not None]
+    if not known:
+        return ""
+    loads, busy = ([row[key] for row in known] for key in ("load", "busy"))
+    return (
+        f" The box's load average before the event: {median(loads):.0f} in the median"
+        f" ({min(loads):.0f} to {max(loads):.0f}); used of its processors' time during a trial:"
+        f" {median(busy):.0%} ({min(busy):.0%} to {max(busy):.0%}), by nodes, clients and others."
+    )
+
+
+def _left_out(rows: Sequence[Row]) -> str:
     disturbed = sum(bool(row.get("disturbed")) for row in rows)
     return (
-        f"Measured on {_list({row['box'] for row in counted})}; {programs}; kubeha"
-        f" {_list({row['kubeha'] for row in counted})}; {period}. Of all trials, {disturbed} do not"
-        " count, because the box was too busy before anything happened."
+        f" {disturbed} more {'trial does' if disturbed == 1 else 'trials do'} not count, because"
+        " the box was too busy before anything happened."
+        if disturbed
+        else ""
     )
 
 

@@ -101,9 +101,12 @@ def broken(rows: Sequence[Row]) -> str:
 
 
 def trials(rows: Sequence[Row]) -> str:
-    """How many there were, and how many of the moves ended in an error."""
+    """How many there were, how many moves ended in an error, how many watches in trouble."""
     errors = sum(bool(row["error"]) for row in rows)
-    return f"{len(rows)} ({errors} in error)" if errors else str(len(rows))
+    unfinished = sum(bool(row.get("unfinished")) for row in rows)
+    told = [f"{errors} in error"] * bool(errors)
+    told += [f"{unfinished} still failing when watching ended"] * bool(unfinished)
+    return f"{len(rows)} ({', '.join(told)})" if told else str(len(rows))
 
 
 COLUMNS: tuple[tuple[str, Callable[[Sequence[Row]], str]], ...] = (

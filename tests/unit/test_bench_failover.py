@@ -217,8 +217,21 @@ def test_goals_are_judged_by_the_rows_alone():
 def test_section_leaves_out_what_was_not_measured():
     told = report.section([row(), row(disturbed=True)], TITLES, "Setting.")
     assert "### Crash of the holder" in told and "### Planned move" not in told
-    assert "1 do not count" in told
+    assert "1 more trial does not count" in told
     assert report.section([], TITLES, "Setting.")
+
+
+def test_circumstances_tell_the_load_and_which_kubeha_each_cell_had():
+    rows = [row(load=12.0, busy=0.9), row(load=14.0, busy=1.0), row("article", kubeha="v0")]
+    told = report.circumstances([*rows, row(event="move", kubeha="v2", digest="e")], TITLES)
+    assert "kubeha v1 (crash), v2 (move)" in told
+    assert "13 in the median (12 to 14)" in told and "95% (90% to 100%)" in told
+
+
+def test_trials_that_were_still_failing_are_told():
+    assert "2 (1 still failing when" in results.table(
+        [row(), row(unfinished=True)], "crash", TITLES
+    )
 
 
 def test_picture_is_well_formed_and_shows_every_trial():
