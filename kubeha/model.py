@@ -220,10 +220,10 @@ class Vrrp(Frozen):
 class Haproxy(Frozen):
     """Settings of the proxy."""
 
-    balance: Literal["roundrobin", "leastconn"] = Field(
-        "roundrobin",
-        description="How new connections are spread. leastconn evens out long connections after "
-        "an API server came back, at the price of sending it every new one meanwhile.",
+    balance: Literal["leastconn", "roundrobin"] = Field(
+        "leastconn",
+        description="How new connections are spread. leastconn keeps them away from an API server "
+        "that hangs, and evens them out after one came back; roundrobin gives each its turn.",
     )
     connect_timeout: Annotated[Duration, *_between("50ms", "10s")] = Field(
         0.3,

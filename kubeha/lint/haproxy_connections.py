@@ -36,7 +36,7 @@ def balance_source(subject: Subject) -> Iterator[FileFinding]:
                 balance,
                 f"{proxy.title} chooses the server by the client's address: clients behind one "
                 f"address (NAT, another proxy) all use one API server, also a dead one again",
-                "write instead: balance roundrobin",
+                "write instead: balance leastconn",
             )
         for stick in proxy.section.find("stick", "on", "src"):
             yield subject.at(

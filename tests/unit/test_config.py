@@ -120,7 +120,7 @@ def test_everything_that_is_wrong_is_said_at_once():
         ("vrrp: {advert_interval: 1m}", "vrrp.advert_interval: must be from 50ms to 40s"),
         ("vrrp: {advert_interval: 20ms}", "vrrp.advert_interval: must be from 50ms to 40s"),
         ("haproxy: {connect_timeout: 1ms}", "haproxy.connect_timeout: must be from 50ms to 10s"),
-        ("haproxy: {balance: source}", "haproxy.balance: must be one of roundrobin, leastconn"),
+        ("haproxy: {balance: source}", "haproxy.balance: must be one of leastconn, roundrobin"),
         (
             "haproxy: {max_connections: 200}",
             "haproxy.connections_per_source: 500 is more than max_connections (200)",

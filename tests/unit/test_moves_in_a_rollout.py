@@ -16,7 +16,7 @@ from kubeha.steps import MoveAway, forward
 OF = cluster()
 # HAProxy's unit allows fewer open files: read only when it starts.
 ANEW = cluster(haproxy=Haproxy(max_connections=7000))
-RELOADED = cluster(haproxy=Haproxy(balance="leastconn"))
+RELOADED = cluster(haproxy=Haproxy(balance="roundrobin"))
 
 
 def plan_of(now: Cluster, holder: str = "m2"):

@@ -59,7 +59,7 @@ def test_text(files: Path) -> None:
     head, shown, fix, summary = done.stdout.splitlines()
     assert head.startswith(f"m2/haproxy.cfg:{line}: KH743 warning: backend kube-masters chooses")
     assert shown == "    balance source"
-    assert fix == "    do: write instead: balance roundrobin"
+    assert fix == "    do: write instead: balance leastconn"
     assert summary == "2 files of 2 nodes: 1 warning"
     assert (done.returncode, done.stderr) == (1, "")
 
