@@ -16,6 +16,10 @@ No packet goes in circles: what is passed on is marked (DSCP 61), and what is ma
 on again. Each former holder gets a copy; those that do not know it drop it if there are several,
 and answer it with a RST if there is only one.
 
+A connection that ended lately leaves its ports behind, in TIME-WAIT; where a client has used the
+same port again meanwhile, for a connection to a former holder, a relay would answer in its place.
+So relays forget such ends as they join.
+
 Former holders send a frame at least each second, so that relays know that they are alive: 3.5 s of
 silence and packets are no longer passed on, clients get a RST instead of nothing.
 
@@ -293,14 +297,16 @@ def on_interface(vip: str, interface: str) -> Optional[bool]:
     return bool(out.strip()) if status == 0 else None
 
 
-def connections(request: Json, close: bool = False) -> Optional[int]:
+def connections(
+    request: Json, close: bool = False, states: Tuple[str, ...] = STATES
+) -> Optional[int]:
     """How many connections of the endpoint this kernel has; with `close`, reset them first."""
-    states = [word for state in STATES for word in ("state", state)]
+    words = [word for state in states for word in ("state", state)]
     vip = "[%s]" % request["vip"] if ":" in request["vip"] else request["vip"]
     which = ["src", vip, "and", "sport", "=", ":%d" % request["port"]]
     if close:
-        run(["ss", "-K", "-H", "-t", "-n"] + states + which)
-    status, out, _ = run(["ss", "-H", "-t", "-n"] + states + which)
+        run(["ss", "-K", "-H", "-t", "-n"] + words + which)
+    status, out, _ = run(["ss", "-H", "-t", "-n"] + words + which)
     return len(out.splitlines()) if status == 0 else None
 
 
@@ -493,6 +499,19 @@ class Service:
             self.aside_until = now() + request["aside"]
         if self.link is None and self.formers:
             self.link = self.listen()
+        if any(before.get(name) != one["id"] for name, one in self.formers.items()):
+            self.forget_the_ended()
+
+    def forget_the_ended(self) -> None:
+        """Nothing in TIME-WAIT here may take packets of a connection that a former holder has.
+
+        Linux closes such sockets by request since 6.0 (tcp_abort).
+        """
+        if connections(self.request, close=True, states=("time-wait",)):
+            self.acts.note(
+                "this kernel keeps the ports of ended connections for a minute: a client that"
+                " has used one of them again may lose that connection"
+            )
 
     @property
     def me(self) -> str:

@@ -33,22 +33,34 @@ def serve(end):
         end.sendall(socket.gethostname().encode() + b"\\n")
         while True:
             data = end.recv(4096)
-            if not data:
+            if data in (b"", b"bye"):
                 return
             end.sendall(data)
 while True:
     threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 """
-# Says who answered, then how long its echoes came; ends with its standard input.
+# The server ends it first, so its kernel keeps the ports in TIME-WAIT.
+ENDED_BY_SERVER = """
+import socket, sys
+source = ("", int(sys.argv[3]))
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10, source) as end:
+    end.recv(100)
+    end.sendall(b"bye")
+    end.recv(100)
+"""
+# Says who answered, then how long its echoes came; ends after its standard input has.
 CLIENT = """
 import select, socket, sys, time
-end = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+source = ("", int(sys.argv[3])) if len(sys.argv) > 3 else None
+end = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10, source)
 end.settimeout(5)
 who = end.recv(100).decode().strip()
 print(who, flush=True)
 count = 0
 try:
-    while not select.select([sys.stdin], [], [], 0.1)[0]:
+    over = False
+    while not over:
+        over = bool(select.select([sys.stdin], [], [], 0.1)[0])
         text = b"x" * (count % 3000 + 1)
         end.sendall(text)
         left = len(text)
@@ -111,9 +123,11 @@ class Segment:
             self.run(name, "ip", "neighbour", "flush", "to", self.vip, "dev", "eth0")
 
     @contextmanager
-    def client(self, name: str, answered_by: str) -> Iterator[subprocess.Popen[str]]:
+    def client(
+        self, name: str, answered_by: str, *source_port: str
+    ) -> Iterator[subprocess.Popen[str]]:
         """A connection that says something ten times a second."""
-        argv = ["python3", "-c", CLIENT, self.vip, str(PORT)]
+        argv = ["python3", "-c", CLIENT, self.vip, str(PORT), *source_port]
         machine = self.lab.machine(name)
         with subprocess.Popen(
             machine.enter(argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -228,6 +242,21 @@ def _passed_on(segment: Segment) -> int:
         words = segment.run(name, "nft", "list", "ruleset").split()
         total += sum(int(n) for word, n in zip(words, words[1:], strict=False) if word == "packets")
     return total
+
+
+def test_a_port_that_the_new_holder_still_keeps_in_time_wait(segment: Segment) -> None:
+    """A client asks much, so its ports come round again before the servers have forgotten them."""
+    port = "23456" if segment.v6 else "23454"
+    ended = ["python3", "-c", ENDED_BY_SERVER, segment.vip, str(PORT), port]
+    segment.run("c1", *ended)
+    segment.hold("m1", "del")
+    segment.hold("m2", "add")
+    segment.forget()
+    with segment.client("c1", "m2", port) as client:
+        kept = segment.run("m1", "ss", "-H", "-t", "-n", "state", "time-wait", "dport", port)
+        assert segment.vip in kept, "too late to show anything"
+        segment.move("m2", "m1", {"m2": "a"})
+        assert end({"c1": client}) == {"c1": "lived"}
 
 
 def test_a_dead_former_holder_is_given_up_and_clients_get_a_reset(segment: Segment) -> None:
