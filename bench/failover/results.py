@@ -94,6 +94,11 @@ def failures(rows: Sequence[Row]) -> str:
     return f"{failed} of {requests} ({max(row['failed'] for row in rows)})"
 
 
+def failed_later(rows: Sequence[Row]) -> str:
+    """Failures of what was not under way when it happened."""
+    return str(sum(row["failed_later"] for row in rows))
+
+
 def broken(rows: Sequence[Row]) -> str:
     """Long-lived connections that broke, of all that there were."""
     lost, all_of_them = sum(row["broken"] for row in rows), sum(row["connections"] for row in rows)
@@ -114,6 +119,7 @@ COLUMNS: tuple[tuple[str, Callable[[Sequence[Row]], str]], ...] = (
     ("silence for new connections", lambda rows: pair(rows, "silence")),
     ("for the client worst hit", lambda rows: pair(rows, "silence_of_one")),
     ("new connections failed (most in a trial)", failures),
+    ("of them begun after the event", failed_later),
     ("long-lived ones broken", broken),
     ("another node has the VIP", lambda rows: pair(rows, "new_holder")),
     ("two holders, longest", lambda rows: seconds(max(row["two_holders"] for row in rows))),

@@ -36,9 +36,9 @@ PERCENTILES = "Percentage served,Time in ms\n0,1.1\n50,17.250\n99,40.5\n100,77\n
 def row(configuration="kubeha-100ms", event="crash", **more):
     return {
         "configuration": configuration, "event": event, "digest": "d", "disturbed": False,
-        "error": None, "requests": 100, "failed": 0, "silence": 0.3, "silence_of_one": 0.4,
-        "connections": 198, "broken": 198, "new_holder": 0.25, "two_holders": 0.0, "at": 0,
-        "box": "a box", "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
+        "error": None, "requests": 100, "failed": 0, "failed_later": 0, "silence": 0.3,
+        "silence_of_one": 0.4, "connections": 198, "broken": 198, "new_holder": 0.25, "two_holders": 0.0,
+        "at": 0, "box": "a box", "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
     }  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def test_table_of_medians_and_maxima():
     lines = results.table(rows, "crash", TITLES).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith(
-        "| kubeha, 100 ms | 3 | 0.30 s (0.50 s) | 0.40 s (0.40 s) | 3 of 300 (2) | 594 of 594 |"
+        "| kubeha, 100 ms | 3 | 0.30 s (0.50 s) | 0.40 s (0.40 s) | 3 of 300 (2) | 0 | 594 of 594 |"
     )
     assert "never" in results.table([row(new_holder=None)], "crash", TITLES)
     assert "2 (1 in error)" in results.table([row(), row(error="why")], "crash", TITLES)
