@@ -8,7 +8,7 @@ from statistics import median
 from bench.failover.results import Row, cell
 
 WIDTH, LEFT, RIGHT = 960, 170, 290
-TOP, LINE = 64, 46
+TOP, LINE = 72, 46
 LEAST, MOST = 0.01, 100.0
 TICKS = ((0.01, "10 ms"), (0.1, "100 ms"), (1.0, "1 s"), (10.0, "10 s"), (100.0, "100 s"))
 
@@ -25,7 +25,10 @@ font-size: 14px; fill: #1f2328; fill: var(--ink) }
   .grid { stroke: #d1d9e0; stroke: var(--line) }
   .own { fill: #0969da; fill: var(--own) }
   .other { fill: #9a6700; fill: var(--other) }
-  .dot { opacity: .55 }
+  .dot { opacity: .6 }
+  .ring { fill: none; stroke-width: 1.5; opacity: .6 }
+  .ring.own { stroke: #0969da; stroke: var(--own) }
+  .ring.other { stroke: #9a6700; stroke: var(--other) }
   .mark { stroke: #1f2328; stroke: var(--ink); stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     svg { --paper: #0d1117; --ink: #f0f6fc; --soft: #9198a1; --line: #30363d; \
@@ -46,6 +49,7 @@ def draw(rows: Sequence[Row], event: str, titles: Mapping[str, str], heading: st
         f"<style>\n{STYLE}</style>",
         f'<rect class="paper" width="{WIDTH}" height="{height}" rx="12"/>',
         f'<text class="strong" x="20" y="30">{escape(heading)}</text>',
+        *_legend(),
         f'<text class="soft" x="{WIDTH - RIGHT + 30}" y="{TOP - 12}">requests failed</text>',
         f'<text class="soft" x="{WIDTH - RIGHT + 150}" y="{TOP - 12}">connections broken</text>',
         *_scale(height - 44),
@@ -53,6 +57,18 @@ def draw(rows: Sequence[Row], event: str, titles: Mapping[str, str], heading: st
     for number, (name, own) in enumerate(lines):
         parts += _line(TOP + LINE * number + LINE // 2, name, titles[name], own)
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _legend() -> list[str]:
+    y = TOP - 16
+    return [
+        f'<circle class="dot own" cx="26" cy="{y}" r="4"/>',
+        f'<text class="soft" x="36" y="{y + 4}">all clients together</text>',
+        f'<circle class="ring own" cx="172" cy="{y}" r="4"/>',
+        f'<text class="soft" x="182" y="{y + 4}">the client machine worst hit</text>',
+        f'<path class="mark" d="M362 {y - 7}V{y + 7}"/>',
+        f'<text class="soft" x="370" y="{y + 4}">median, all together</text>',
+    ]
 
 
 def _scale(bottom: int) -> list[str]:
@@ -77,17 +93,24 @@ def _line(y: int, name: str, title: str, rows: Sequence[Row]) -> list[str]:
     middle = median(values)
     failed, requests = sum(row["failed"] for row in rows), sum(row["requests"] for row in rows)
     broken, all_of = sum(row["broken"] for row in rows), sum(row["connections"] for row in rows)
-    # Dots of equal values lie side by side.
-    dots = [
-        f'<circle class="dot {kind}" cx="{_x(value)}" cy="{y + (number % 5 - 2) * 4}" r="4"/>'
-        for number, value in enumerate(values)
-    ]
+    worst = [MOST if row["silence_of_one"] is None else row["silence_of_one"] for row in rows]
+    count = f"{len(rows)} trials" if len(rows) > 1 else "1 trial"
     return [
-        f'<text x="20" y="{y + 5}">{escape(title)}</text>',
-        *dots,
+        f'<text x="20" y="{y}">{escape(title)}</text>',
+        f'<text class="soft" x="20" y="{y + 16}">{count}</text>',
+        *_marks(f"ring {kind}", worst, y),
+        *_marks(f"dot {kind}", values, y),
         f'<path class="mark" d="M{_x(middle)} {y - 15}V{y + 15}"/>',
         f'<text x="{WIDTH - RIGHT + 30}" y="{y + 5}">{escape(_share(failed, requests))}</text>',
         f'<text x="{WIDTH - RIGHT + 150}" y="{y + 5}">{escape(_share(broken, all_of))}</text>',
+    ]
+
+
+def _marks(kind: str, values: Sequence[float], y: int) -> list[str]:
+    """One each; those of equal values lie side by side."""
+    return [
+        f'<circle class="{kind}" cx="{_x(value)}" cy="{y + (number % 5 - 2) * 4}" r="4"/>'
+        for number, value in enumerate(values)
     ]
 
 

@@ -37,8 +37,9 @@ def row(configuration="kubeha-100ms", event="crash", **more):
     return {
         "configuration": configuration, "event": event, "digest": "d", "disturbed": False,
         "error": None, "requests": 100, "failed": 0, "failed_later": 0, "silence": 0.3,
-        "silence_of_one": 0.4, "connections": 198, "broken": 198, "new_holder": 0.25, "two_holders": 0.0,
-        "at": 0, "box": "a box", "kubeha": "v1", "versions": {"keepalived": "1:2.2.7"}, **more,
+        "silence_of_one": 0.4, "connections": 198, "broken": 198, "new_holder": 0.25,
+        "two_holders": 0.0, "at": 0, "box": "a box", "kubeha": "v1",
+        "versions": {"keepalived": "1:2.2.7"}, **more,
     }  # fmt: skip
 
 
@@ -238,7 +239,10 @@ def test_picture_is_well_formed_and_shows_every_trial():
     seldom = row("article", failed=1, requests=9999)
     drawn = picture.draw([row(), row(silence=None), seldom], "crash", TITLES, "A <title>")
     tree = ElementTree.fromstring(drawn)
-    assert len(tree.findall("{http://www.w3.org/2000/svg}circle")) == 3
+    assert len(tree.findall(".//{http://www.w3.org/2000/svg}circle[@class='dot other']")) == 1
+    assert len(tree.findall(".//{http://www.w3.org/2000/svg}circle[@class='dot own']")) == 2 + 1, (
+        "and the legend"
+    )
 
 
 def test_figures_of_ab():
