@@ -43,6 +43,7 @@ def _by_client(one: Attempt) -> tuple[str, ...]:
 
 def _stretches(attempts: Sequence[Attempt]) -> Iterator[tuple[float, float]]:
     begin = min(one.start for one in attempts)
-    end = max(one.end for one in attempts)
-    points = [begin, *sorted(one.end for one in attempts if one.ok), end]
+    # After the last one has begun nobody asks any more.
+    last = max(one.start for one in attempts)
+    points = [begin, *sorted(min(one.end, last) for one in attempts if one.ok), last]
     yield from zip(points, points[1:], strict=False)

@@ -155,6 +155,11 @@ def pause(attempts: Sequence[Attempt], since: float = 0.0) -> float:
 
 def silence(attempts: Sequence[Attempt]) -> float | None:
     """The longest time without an answer to a new connection that was under way at the strike or
-    came after it; None without such clients."""
+    came after it; None without such clients.
+
+    After the last one has begun nobody asks any more: one that waits in vain ends much later.
+    """
     new = [each for each in attempts if each.kind == NEW]
-    return max((each.seconds for each in silences(new, 0.0)), default=None)
+    last = max((each.start for each in new), default=0.0)
+    stretches = (min(each.end, last) - each.start for each in silences(new, 0.0))
+    return max(stretches, default=None)

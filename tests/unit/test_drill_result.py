@@ -22,7 +22,7 @@ def one(number: int = 1, quiet: float = 0.3) -> dict:
     attempts = [
         Attempt(-0.1, -0.05, "version", "ok", source="c1"),
         Attempt(-0.01, 0.2, "version", "reset", source="c1"),
-        Attempt(0.2, quiet - 0.05, "version", "ok", source="c1"),
+        Attempt(quiet - 0.05, quiet - 0.05, "version", "ok", source="c1"),
     ]
     changes = [
         Change(-2.0, "m1", "holds", "", 1),

@@ -94,3 +94,13 @@ def test_silence_is_that_of_new_connections_around_the_strike() -> None:
     streams = [Attempt(t / 10, t / 10 + 0.01, "stream", "ok") for t in range(-20, 7)]
     assert silence([*seen, *streams]) == pytest.approx(1.5)
     assert silence(streams) is None
+
+
+def test_a_request_that_waits_in_vain_after_all_others_is_no_silence() -> None:
+    """It was under way when the holder was lost, and ends after the clients have stopped."""
+    seen = [Attempt(t / 10, t / 10 + 0.02, "version", "ok") for t in range(-20, 90)]
+    lost = Attempt(-0.01, 9.99, "version", "timeout")
+    assert silence([*seen, lost]) == pytest.approx(0.1)
+    dead = [Attempt(t / 10, t / 10 + 10, "version", "timeout") for t in range(90)]
+    before = Attempt(-0.1, -0.08, "version", "ok")
+    assert silence([before, *dead]) == pytest.approx(8.98)
