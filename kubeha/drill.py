@@ -119,7 +119,7 @@ class Drill:
             return not_begun(fault, number, node or "", begun, reasons)
         victims = choose(world, fault, node, number)
         holder = world.holders[0]
-        if victims.nodes and victims.nodes[0].name != holder:
+        if fault.strikes_holder and victims.told != holder:
             fault, worst = fault.on_bystander(), self.limit or bystander(fault, self.cluster)
         try:
             seen, struck = await self._record(fault, victims, holder)

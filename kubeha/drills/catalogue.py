@@ -69,9 +69,14 @@ class Fault:
     watch: float = 5.0
     after: float = 4.0
 
+    @property
+    def strikes_holder(self) -> bool:
+        """Is it the holder that it strikes, when nobody is named?"""
+        return self.victim in (Victim.HOLDER, Victim.PAIR)
+
     def on_bystander(self) -> "Fault":
         """The same fault on a node that does not hold the VIP: nothing has to move."""
-        if self.victim not in (Victim.HOLDER, Victim.PAIR):
+        if not self.strikes_holder:
             return self
         may_fail = May.NONE if self.may_fail is May.NONE else May.IN_FLIGHT
         return replace(
