@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 UNIT = "kubeha-drill-"
 TABLE = "kubeha_drill"
 
+SYSRQ = "/proc/sysrq-trigger"
 HAPROXY, KEEPALIVED = "haproxy.service", "keepalived.service"
 _APISERVER = "kube-apiserver"
 
@@ -157,7 +158,7 @@ _MAKERS: dict[str, Callable[[Target], Blow]] = {
     "block-vrrp": _block,
     "link-down": _link_down,
     # Crash and boot: the kernel's own way, without a last packet of any program.
-    "power-off": lambda _: Blow(({"sysrq": "b"},), None),
+    "power-off": lambda _: Blow(({"sysrq": "b", "file": SYSRQ},), None),
     "kill-apiserver": lambda _: _apiserver("KILL"),
     "hang-apiserver": lambda _: _apiserver("STOP"),
 }

@@ -31,7 +31,8 @@ def strike(
 
     Refused while another unit runs whose name begins with `prefix`.
     A blow is {"run": argv, "input": text or None}, {"signal": NAME, "unit": a service,
-    "whom": "all", "main" or "workers"}, {"signal": NAME, "program": name}, or {"sysrq": letter}.
+    "whom": "all", "main" or "workers"}, {"signal": NAME, "program": name}, or
+    {"sysrq": letter, "file": where it is written}.
     Returns the monotonic clock at the first blow, and when those who were killed were dead.
     """
     if heal is not None:
@@ -93,8 +94,8 @@ def _arm(unit: str, heal: List[str], after: float) -> None:
 
 def _targets(blow: Dict[str, Any]) -> List[int]:
     """Processes to signal; Refused where there are none."""
-    if "sysrq" in blow and _container():
-        raise Refused("strike", "this is a container: its kernel is not its own")
+    if "sysrq" in blow:
+        _require_sysrq(blow["file"])
     if "signal" not in blow:
         return []
     pids = _of_unit(blow["unit"], blow["whom"]) if "unit" in blow else _of_program(blow["program"])
@@ -104,10 +105,12 @@ def _targets(blow: Dict[str, Any]) -> List[int]:
     return pids
 
 
-def _container() -> bool:
+def _require_sysrq(trigger: str) -> None:
     """systemd-detect-virt prints `none` and fails where there is no container."""
-    status = execute(["systemd-detect-virt", "--container"], _TIMEOUT)["status"]
-    return bool(status != 1)
+    if execute(["systemd-detect-virt", "--container"], _TIMEOUT)["status"] != 1:
+        raise Refused("strike", "this is a container: its kernel is not its own")
+    if not os.access(trigger, os.W_OK):
+        raise Refused("strike", "the kernel cannot be told to crash: no %s to write to" % trigger)
 
 
 def _of_unit(unit: str, whom: str) -> List[int]:
@@ -154,9 +157,16 @@ def _await_death(pids: List[int]) -> float:
 
 
 def _alive(pid: int) -> bool:
-    """A zombie has closed all that it had."""
+    """A zombie has closed all that it had, once each of its threads is one."""
     try:
-        with open("/proc/%d/stat" % pid) as file:
+        return any(_runs(pid, thread) for thread in os.listdir("/proc/%d/task" % pid))
+    except OSError:
+        return False
+
+
+def _runs(pid: int, thread: str) -> bool:
+    try:
+        with open("/proc/%d/task/%s/stat" % (pid, thread)) as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
@@ -164,7 +174,7 @@ def _alive(pid: int) -> bool:
 
 def _deal(blow: Dict[str, Any], pids: List[int]) -> None:
     if "sysrq" in blow:
-        with open("/proc/sysrq-trigger", "w") as file:
+        with open(blow["file"], "w") as file:
             file.write(blow["sysrq"])
         return
     for pid in pids:
