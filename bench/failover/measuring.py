@@ -18,7 +18,10 @@ EVENTS = (*trial.EVENTS, "throughput", "loaded")
 # Trials of one configuration in a row; then comes the next one, so that all see the same weather.
 BLOCK = 5
 # So often a trial may not come to be (something is not well) before the next one's turn.
-PATIENCE = 3
+PATIENCE = 3.0
+# One that the box's other work has disturbed is not the configuration's fault, and costs less.
+DISTURBED = 0.3
+PAUSE = 10.0
 PASSING = (NotWell, KubehaError, subprocess.SubprocessError)
 ROUNDS = 5
 # Half an hour each.
@@ -71,9 +74,9 @@ def _block(bench: Bench, configuration: Configuration, wanted: int, order: Order
         say(f"{configuration.title}: not deployed: {error}")
         return
     for event in events:
-        failures = 0
+        failures = 0.0
         while _missing(configuration, event, digest, wanted, order) > 0 and failures < PATIENCE:
-            failures += not _one(bench, configuration, event, digest, order)
+            failures += _one(bench, configuration, event, digest, order)
 
 
 def _missing(
@@ -89,14 +92,19 @@ def _deploy(bench: Bench, configuration: Configuration) -> None:
     configuration.deploy(bench)
 
 
-def _one(bench: Bench, configuration: Configuration, event: str, digest: str, order: Order) -> bool:
-    """One trial, written down; False if it did not come to be or does not count."""
+def _one(
+    bench: Bench, configuration: Configuration, event: str, digest: str, order: Order
+) -> float:
+    """One trial, written down; returns how much patience it cost."""
     box.wait_until_calm(order.calm)
     rows: list[dict[str, Any]] = []
 
-    def note(row: dict[str, Any]) -> None:
+    def write(row: dict[str, Any]) -> None:
         rows.append(row)
         _write(configuration.name, event, digest, versions | row, order)
+
+    def note(row: dict[str, Any]) -> None:
+        write(row)
         _tell(configuration, event, row)
 
     versions: dict[str, Any] = {"versions": {}}
@@ -105,12 +113,21 @@ def _one(bench: Bench, configuration: Configuration, event: str, digest: str, or
         # Now: the machine that tells may be the one that is struck.
         versions["versions"] = box.versions(bench, "m1")
         trial.run(bench, configuration, event, note)
+    except trial.Disturbed as error:
+        say(f"{configuration.title}: {event}: not made: {error}")
+        write({"no_trial": str(error), "at": time.time(), "disturbed": True})
+        time.sleep(PAUSE)
     except PASSING as error:
         say(f"{configuration.title}: {event}: {'repair' if rows else 'no trial'}: {error}")
         if not rows:
-            row = {"no_trial": str(error), "at": time.time(), "disturbed": False}
-            _write(configuration.name, event, digest, versions | row, order)
-    return bool(rows) and not rows[0]["disturbed"]
+            write({"no_trial": str(error), "at": time.time(), "disturbed": False})
+    return _cost(rows[0])
+
+
+def _cost(row: results.Row) -> float:
+    if row["disturbed"]:
+        return DISTURBED
+    return float("no_trial" in row)
 
 
 def _tell(configuration: Configuration, event: str, row: dict[str, Any]) -> None:

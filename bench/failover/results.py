@@ -50,8 +50,9 @@ def cell(
 
 
 def never_made(rows: Sequence[Row], configuration: str, event: str) -> int:
-    """How many trials of a cell were begun, but could not be measured."""
-    return sum("no_trial" in row for row in _all(rows, configuration, event, None))
+    """How many trials of a cell were begun, but could not be measured for a reason of its own."""
+    rows = _all(rows, configuration, event, None)
+    return sum("no_trial" in row and not row["disturbed"] for row in rows)
 
 
 def _lost(row: Row) -> bool:

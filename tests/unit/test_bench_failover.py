@@ -3,11 +3,12 @@
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
 
-from bench.failover import picture, report, results, throughput, trial
+from bench.failover import box, measuring, picture, quiet, report, results, throughput, trial
 from bench.failover.configurations import CONFIGURATIONS, FILES, HandMade
 from bench.failover.machines import NotWell
 from bench.failover.watching import Notice, holders, longest, moves, new_holder_after, parse
@@ -159,11 +160,42 @@ def lost(**more):
 
 
 def test_trials_that_could_not_be_made_are_counted_in_their_cell_and_nowhere_else():
-    rows = [row(), lost(), lost(), lost(event="move"), lost(digest="old"), row()]
+    rows = [row(), lost(), lost(), lost(event="move"), lost(digest="old"), lost(disturbed=True)]
+    rows += [row()]
     assert len(results.cell(rows, "kubeha-100ms", "crash")) == 2
     line = results.table(rows, "crash", TITLES).splitlines()[2]
     assert line.startswith("| kubeha, 100 ms | 2; 2 could not be made |")
     assert report.section([lost()], TITLES, "Setting.")
+
+
+@pytest.mark.parametrize(
+    ("error", "disturbed"), [(trial.Disturbed("slow"), True), (NotWell("m1 is away"), False)]
+)
+def test_a_trial_that_was_not_made_is_written_down_with_its_reason(
+    monkeypatch, tmp_path, error, disturbed
+):
+    """What the box is to blame for does not use up the patience with a configuration."""
+
+    def cannot(*_):
+        raise error
+
+    monkeypatch.setattr(trial, "run", cannot)
+    monkeypatch.setattr(measuring, "PAUSE", 0.0)
+    monkeypatch.setattr(box, "versions", lambda *_: {})
+    order = measuring.Order(5, [], ["crash"], tmp_path / "rows", "lab", calm=1.0)
+    monkeypatch.setattr(box, "wait_until_calm", lambda _: None)
+    bench = SimpleNamespace(switch_on=lambda: None)
+    cost = measuring._one(bench, CONFIGURATIONS["kubeha-100ms"], "crash", "d", order)
+    rows = results.read(order.file)
+    assert [(each["no_trial"], each["disturbed"]) for each in rows] == [(str(error), disturbed)]
+    assert (cost < 1) is disturbed
+    assert results.never_made(rows, "kubeha-100ms", "crash") == (0 if disturbed else 1)
+
+
+def test_the_event_does_not_come_on_a_box_that_stays_busy(monkeypatch):
+    monkeypatch.setattr(trial, "CALM_WITHIN", 0.0)
+    with pytest.raises(trial.Disturbed):
+        trial._wait_until_calm(quiet.Trouble(10.0, 2, 0.5))
 
 
 @pytest.mark.parametrize("event", ["crash", "move"])
