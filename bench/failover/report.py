@@ -130,7 +130,7 @@ def goals(rows: Sequence[Row]) -> str:
         value = goal.figure(found)
         verdict = "reached" if value <= goal.most else "**missed**"
         if len(found) < goal.trials:
-            verdict += " so far"
+            verdict = "open: too few trials" if value <= goal.most else "**missed** so far"
         count = f"{len(found)} of {goal.trials}"
         lines.append(f"| {goal.text} | {limit} | {value:.3g}{goal.unit} | {count} | {verdict} |")
     return "\n".join(lines) + "\n"

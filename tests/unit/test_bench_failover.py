@@ -247,6 +247,12 @@ def test_goals_are_judged_by_the_rows_alone():
     assert "crash, 50 ms: median silence | at most 0.25 s | | 0 of 50 | not measured |" in told
 
 
+def test_a_goal_is_not_reached_by_a_few_trials():
+    told = report.goals([row(silence=0.3), row(silence=0.7)])
+    assert "median silence | at most 0.35 s | 0.5 s | 2 of 50 | **missed** so far |" in told
+    assert "two holders | at most 0.1 s | 0 s | 2 of 50 | open: too few trials |" in told
+
+
 def test_section_leaves_out_what_was_not_measured():
     told = report.section([row(), row(disturbed=True)], TITLES, "Setting.")
     assert "### Crash of the holder" in told and "### Planned move" not in told
