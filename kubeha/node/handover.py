@@ -297,17 +297,23 @@ def on_interface(vip: str, interface: str) -> Optional[bool]:
     return bool(out.strip()) if status == 0 else None
 
 
-def connections(
-    request: Json, close: bool = False, states: Tuple[str, ...] = STATES
-) -> Optional[int]:
-    """How many connections of the endpoint this kernel has; with `close`, reset them first."""
+def sockets(
+    request: Json, states: Tuple[str, ...] = STATES, kill: bool = False
+) -> Optional[List[str]]:
+    """The endpoint's sockets on this node; with `kill`, reset them: those that could be."""
     words = [word for state in states for word in ("state", state)]
     vip = "[%s]" % request["vip"] if ":" in request["vip"] else request["vip"]
     which = ["src", vip, "and", "sport", "=", ":%d" % request["port"]]
+    status, out, _ = run(["ss"] + (["-K"] if kill else []) + ["-H", "-t", "-n"] + words + which)
+    return out.splitlines() if status == 0 else None
+
+
+def connections(request: Json, close: bool = False) -> Optional[int]:
+    """How many connections of the endpoint this kernel has; with `close`, reset them first."""
     if close:
-        run(["ss", "-K", "-H", "-t", "-n"] + words + which)
-    status, out, _ = run(["ss", "-H", "-t", "-n"] + words + which)
-    return len(out.splitlines()) if status == 0 else None
+        sockets(request, kill=True)
+    found = sockets(request)
+    return None if found is None else len(found)
 
 
 def unable(request: Json, me: str) -> Optional[str]:
@@ -410,6 +416,8 @@ class Acts:
             status, _, complaint = run(["ip", "address", "del", host_prefix(vip), "dev", "lo"])
             if status != 0:
                 raise OSError("ip address del %s dev lo: %s" % (vip, complaint))
+            # While the VIP was here, the kernel did not hear who has it now.
+            run(["ip", "neighbour", "flush", "to", vip, "dev", self.state["endpoint"]["interface"]])
         self.state["address"] = None
         self.record()
 
@@ -507,7 +515,8 @@ class Service:
 
         Linux closes such sockets by request since 6.0 (tcp_abort).
         """
-        if connections(self.request, close=True, states=("time-wait",)):
+        ended = ("time-wait",)
+        if sockets(self.request, ended) and sockets(self.request, ended, kill=True) == []:
             self.acts.note(
                 "this kernel keeps the ports of ended connections for a minute: a client that"
                 " has used one of them again may lose that connection"

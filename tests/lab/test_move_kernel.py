@@ -259,6 +259,23 @@ def test_a_port_that_the_new_holder_still_keeps_in_time_wait(segment: Segment) -
         assert end({"c1": client}) == {"c1": "lived"}
 
 
+def test_a_former_holder_forgets_where_the_vip_was_before(segment: Segment) -> None:
+    """While it has the VIP itself, its kernel takes no news of it: its own clients went astray."""
+    segment.hold("m1", "del")
+    segment.hold("m2", "add")
+    segment.forget()
+    with segment.client("m3", "m2"):
+        segment.hold("m2", "del")
+        segment.hold("m3", "add")
+    for name in ("m1", "m2", "m3"):
+        segment.join(name, {"m3": "a"}, seconds=60.0)
+    segment.hold("m3", "del")
+    segment.hold("m1", "add")
+    nothing_left(segment.lab)
+    with segment.client("m3", "m1") as client:
+        assert end({"m3": client}) == {"m3": "lived"}
+
+
 def test_a_dead_former_holder_is_given_up_and_clients_get_a_reset(segment: Segment) -> None:
     with ExitStack() as stack:
         client = stack.enter_context(segment.client("c1", "m1"))
