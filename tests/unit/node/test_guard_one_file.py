@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from simulated_guards import ADDRESSES, GATEWAY, MACS, VIP, claim
+from test_program import pythons
 
 from kubeha import joining
 from kubeha.guard import program
@@ -121,13 +122,15 @@ def test_it_writes_the_same_bytes(loaded: ModuleType) -> None:
     assert loaded.pack_claim(said) == pack_claim(said)
 
 
-def test_it_ends_as_the_modules_do_where_there_are_no_settings(tmp_path: Path) -> None:
-    """As started on a node, apart from the settings."""
-    file = tmp_path / "guard"
-    file.write_text(ONE_FILE.replace("/etc/kubeha/node.json", str(tmp_path / "none")))
-    done = subprocess.run([sys.executable, "-ISE", file], capture_output=True, text=True)
+@pytest.mark.parametrize("python", pythons())
+def test_it_starts_on_every_python_and_says_what_it_lacks(python: str, tmp_path: Path) -> None:
+    """As on a node, but for the settings: there are none."""
+    file, none = tmp_path / "guard", tmp_path / "none"
+    file.write_text(ONE_FILE.replace("/etc/kubeha/node.json", str(none)))
+    done = subprocess.run([python, "-ISE", file], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("FileNotFoundError: ")
+    assert str(none) in done.stderr
 
 
 def test_modules_are_joined_behind_what_they_import() -> None:
