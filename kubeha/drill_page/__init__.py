@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from kubeha.drill_page import overview, words
-from kubeha.drill_page.choice import chosen, scale_of
+from kubeha.drill_page.choice import MANY, chosen, scale_of
 from kubeha.drill_page.reading import Fault, Result, read
 from kubeha.drill_page.scale import WIDTH
 from kubeha.drill_page.strip import (
@@ -50,7 +50,8 @@ def render(result: Mapping[str, Any]) -> str:
     """The page for a result (docs/drills.md): HTML, with its styles, drawings and script in it."""
     seen = read(result)
     axis = common_scale(seen.faults)
-    views = [_view(seen, fault, index, axis) for index, fault in enumerate(seen.faults, 1)]
+    few = len(seen.faults) > MANY
+    views = [_view(seen, fault, index, axis, few) for index, fault in enumerate(seen.faults, 1)]
     script = _source("drill.js")
     return (
         _environment()
@@ -61,6 +62,7 @@ def render(result: Mapping[str, Any]) -> str:
             headline=overview.headline(seen),
             figures=overview.figures(seen),
             faults=views,
+            few=few,
             ticks=axis[1],
             style=_source("drill.css"),
             script=script,
@@ -73,7 +75,7 @@ def render(result: Mapping[str, Any]) -> str:
 
 
 def _view(
-    result: Result, fault: Fault, index: int, axis: tuple[Place, tuple[Mark, ...]]
+    result: Result, fault: Fault, index: int, axis: tuple[Place, tuple[Mark, ...]], few: bool
 ) -> FaultView:
     nodes = [node.name for node in result.nodes]
     scale = scale_of(fault) if fault.trials else None
@@ -82,7 +84,9 @@ def _view(
         small=distribution(fault, axis, pixels=_SMALL[0], middle=_SMALL[1]),
         large=distribution(fault, own_scale(fault), pixels=_LARGE[0], middle=_LARGE[1]),
         reasons=overview.reasons(fault),
-        shown=[(timeline(trial, scale, nodes), why) for trial, why in chosen(fault) if scale],
+        shown=[
+            (timeline(trial, scale, nodes), why) for trial, why in chosen(fault, few=few) if scale
+        ],
         strips=[strip(trial, scale, nodes) for trial in fault.trials if scale],
     )
 

@@ -1,15 +1,22 @@
 """Which trials of a fault are shown in full, and how far their axis goes."""
 
+from collections.abc import Collection
+
 from kubeha.drill_page.reading import PASS, Fault, Trial
 from kubeha.drill_page.scale import TimeScale, time_scale
 from kubeha.drill_page.silence import silence
 from kubeha.drill_page.timeline import overlaps
 
 MOST_SHOWN = 4
+# With more faults than this, only one is shown that is worth it, or two.
+MANY = 8
 
 
-def chosen(fault: Fault) -> list[tuple[Trial, str]]:
-    """The longest silence first, then some that did not pass, then the median; and why."""
+def chosen(fault: Fault, *, few: bool = False) -> list[tuple[Trial, str]]:
+    """The longest silence first, then some that did not pass, then the median; and why.
+
+    `few`: the longest silence, and if that one passed, one that did not.
+    """
     if not fault.trials:
         return []
     by_silence = sorted(fault.trials, key=_badness)
@@ -22,11 +29,18 @@ def chosen(fault: Fault) -> list[tuple[Trial, str]]:
 
     pick(by_silence[-1], "the only one" if len(by_silence) == 1 else "the longest silence")
     for trial in reversed(by_silence):
-        if trial.verdict != PASS and id(trial) not in picked and len(picked) < MOST_SHOWN - 1:
+        if trial.verdict != PASS and id(trial) not in picked and not _enough(picked.values(), few):
             pick(trial, "did not pass")
-    if len(by_silence) > 2:
+    if len(by_silence) > 2 and not few:
         pick(by_silence[(len(by_silence) - 1) // 2], "the median")
     return [(trial, ", ".join(reasons[key])) for key, trial in picked.items()]
+
+
+def _enough(picked: Collection[Trial], few: bool) -> bool:
+    """Are there enough that did not pass, with room for the median?"""
+    if few:
+        return any(each.verdict != PASS for each in picked)
+    return len(picked) >= MOST_SHOWN - 1
 
 
 def _badness(trial: Trial) -> tuple[float, int, int, int]:

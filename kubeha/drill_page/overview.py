@@ -66,8 +66,9 @@ def _of(some: int, whole: int) -> str:
 
 def figures(result: Result) -> tuple[Figure, ...]:
     faults = result.faults
+    heard = [fault for fault in faults if fault.silence]
     quiet = max(
-        (fault for fault in faults if fault.silence),
+        [fault for fault in heard if fault.budget.worst is not None] or heard,
         key=lambda fault: fault.silence.most if fault.silence else 0.0,
         default=None,
     )

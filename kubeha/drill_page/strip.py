@@ -84,8 +84,13 @@ class Distribution:
 
 
 def common_scale(faults: Iterable[Fault]) -> tuple[Place, tuple[Mark, ...]]:
-    """One axis for all faults: the square root of the time, so that 20 ms and 3 s can be told."""
-    top = max((_largest(fault) for fault in faults), default=1.0) * 1.04
+    """One axis for all faults: the square root of the time, so that 20 ms and 3 s can be told.
+
+    Where nothing was predicted, a silence may be of another order: it does not stretch the axis.
+    """
+    all_of_them = list(faults)
+    predicted = [fault for fault in all_of_them if fault.budget.worst is not None]
+    top = max((_largest(fault) for fault in predicted or all_of_them), default=1.0) * 1.04
 
     def place(value: float) -> float:
         return WIDTH * math.sqrt(max(0.0, min(value, top)) / top)

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -16,6 +17,7 @@ from kubeha.drill_page.lanes import answers
 from kubeha.drill_page.reading import Attempt, Stretch, number, read, text
 from kubeha.drill_page.scale import WIDTH, time_scale
 from kubeha.drill_page.silence import silence
+from kubeha.drill_page.strip import common_scale
 from kubeha.drill_page.timeline import overlaps
 from kubeha.drill_page.words import listing, moment, seconds, span
 
@@ -229,6 +231,27 @@ def test_shown_trials_are_the_longest_the_failed_and_the_median() -> None:
     assert shown[0][0].silence == max(trial.silence or 0 for trial in fault.trials)
     assert [why for _, why in shown] == ["the longest silence", "the median"]
     assert shown[0][0].verdict == "fail"
+
+
+def test_of_many_faults_the_longest_is_shown_and_one_that_did_not_pass() -> None:
+    whole = result(trials=9, stories=STORIES[:1])
+    for trial in whole["trials"]:
+        trial["verdict"] = "fail" if trial["number"] in (2, 3) else "pass"
+        trial["silence"] = 2.0 if trial["number"] == 1 else 0.1 * trial["number"]
+    shown = chosen(read(whole).faults[0], few=True)
+    assert [trial.number for trial, _ in shown] == [1, 3]
+    whole["trials"][0]["verdict"] = "unknown"
+    assert [trial.number for trial, _ in chosen(read(whole).faults[0], few=True)] == [1]
+
+
+def test_what_was_not_predicted_does_not_stretch_the_axis_of_what_was() -> None:
+    faults = read(result(trials=2, stories=STORIES[:2])).faults
+    beyond = replace(faults[1], budget=replace(faults[1].budget, expected=None, worst=None))
+    beyond = replace(beyond, trials=tuple(replace(t, silence=20.0) for t in beyond.trials))
+    place, _ = common_scale([faults[0], beyond])
+    alone, _ = common_scale(faults[:1])
+    assert place(0.3) == alone(0.3) and place(20.0) == WIDTH
+    assert common_scale([beyond])[0](10.0) < WIDTH
 
 
 @pytest.mark.parametrize(("begin", "end", "matters"), [(-2, 12, 0.4), (-1, 3, 1), (-5, 300, 40)])
