@@ -16,7 +16,7 @@ from kubeha.checks import finding as kinds
 from kubeha.checks.finding import Finding, Severity, counted
 from kubeha.checks.health import health
 from kubeha.checks.ignoring import ignoring
-from kubeha.drills.catalogue import Fault, Victim
+from kubeha.drills.catalogue import FAULTS, Fault, Victim
 from kubeha.drills.result import Trial, not_begun, trial
 from kubeha.drills.timeline import Absence, Change
 from kubeha.drills.verdict import Recording, judge
@@ -245,7 +245,9 @@ def choose(world: World, fault: Fault, node: str | None, number: int) -> Victims
         hint = f"--node may be one of {', '.join(possible)}"
         raise UsageError(f"{fault.name} cannot strike {node}", hint=hint)
     if fault.victim is Victim.OTHER:
-        return Victims((servers[node] if node else others[number % len(others)],))
+        # Not the one that the fault before it has struck: it has hardly a connection yet.
+        turn = number + list(FAULTS).index(fault.name)
+        return Victims((servers[node] if node else others[turn % len(others)],))
     first = balancers[node or holder]
     interface = next(
         (world.vip_interface(f) for f in world.load_balancers if f.name == first.name), None

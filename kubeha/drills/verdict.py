@@ -187,7 +187,7 @@ def _left_hanging(seen: Recording, fault: Fault, figures: Judged) -> Iterator[st
     has let go is answered by the new holder with a reset.
     """
     if figures.new_holder is not None and fault.may_fail is not May.ANY:
-        since = max(seen.fell, _let_go(seen, figures)) + CLOCKS
+        since = max(seen.fell, _let_go(seen, figures), _held_on(seen, figures)) + CLOCKS
         left = [
             each for each in seen.attempts
             if each.kind == "stream" and each.outcome == "timeout" and each.start > since
@@ -243,6 +243,13 @@ def _let_go(seen: Recording, figures: Judged) -> float:
         return 0.0
     ends = (each.end for each in figures.held if each.node == seen.holder and each.end is not None)
     return min([figures.new_holder, *(end for end in ends if end >= 0.0)])
+
+
+def _held_on(seen: Recording, figures: Judged) -> float:
+    """Until when the old holder answered as well, after another one had the VIP; or 0."""
+    new = figures.new_holder or 0.0
+    mine = [each for each in figures.held if each.node == seen.holder and each.begin < 0.0]
+    return max((each.end for each in mine if each.end is not None and each.end > new), default=0.0)
 
 
 def _marked_down(seen: Recording) -> float:

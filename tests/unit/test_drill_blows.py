@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import pairwise
 
 import pytest
 from test_health import OF, healthy
@@ -76,6 +77,13 @@ def test_vrrp_is_blocked_to_each_of_the_others_in_turn() -> None:
 def test_api_servers_are_struck_where_the_vip_is_not() -> None:
     struck = [names(choose(WORLD, FAULTS["kill-apiserver"], None, n))[0] for n in range(4)]
     assert set(struck) == {"m1", "m3"}
+
+
+def test_one_fault_after_the_other_strikes_another_api_server() -> None:
+    """One that has just come back has hardly a connection that could break."""
+    order = ("kill-apiserver", "hang-apiserver", "host-vanishes", "fail-readyz")
+    struck = [names(choose(WORLD, FAULTS[name], None, 1))[0] for name in order]
+    assert all(before != after for before, after in pairwise(struck))
 
 
 def test_all_and_the_segment() -> None:

@@ -206,6 +206,14 @@ def test_what_is_sent_after_the_holder_was_lost_is_reset_and_not_left_hanging(
     assert judge(replace(seen, attempts=[*GAP, reset]), CRASH, None).verdict is Verdict.PASS
 
 
+@pytest.mark.parametrize("start, hangs", [(0.5, False), (0.7, True)])
+def test_an_old_holder_that_answers_on_may_take_requests_with_it(start: float, hangs: bool) -> None:
+    both = [*MOVED[:2], Change(0.34, "m2", "holds", "", 1), Change(0.6, "m1", "holds", "", 0)]
+    waits = Attempt(start, start + 10.0, "stream", "timeout", broken=True)
+    judged = judge(recording([*GAP, waits], both), FAULTS["isolate"], None)
+    assert any("left hanging" in reason for reason in judged.reasons) is hangs
+
+
 @pytest.mark.parametrize(
     "taken, verdict", [(29.0, Verdict.PASS), (32.0, Verdict.FAIL), (None, Verdict.FAIL)]
 )
