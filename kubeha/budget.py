@@ -186,6 +186,11 @@ def _clients() -> Iterator[Term]:
 def _with_host(timers: Timers) -> Iterator[Term]:
     """The holder vanishes, and with it the API server on the same machine."""
     yield from _crash(timers)
+    yield from _lost_with_host(timers)
+    yield from _clients()
+
+
+def _lost_with_host(timers: Timers) -> Iterator[Term]:
     if timers.beside_servers:
         yield Term(
             "the first connections are sent to the API server that vanished, too",
@@ -193,18 +198,41 @@ def _with_host(timers: Timers) -> Iterator[Term]:
             timers.connect_timeout,
             "haproxy.connect_timeout, then option redispatch",
         )
-    yield from _clients()
+
+
+def _answers_on(timers: Timers) -> Term:
+    """The old holder's HAProxy answers as long as clients know no other; at worst it does not."""
+    return Term(
+        "the old holder answers on until the next node has taken over",
+        0.0,
+        sum(term.worst for term in _crash(timers)),
+        f"Master_Down_Interval, Skew_Time, {RFC}",
+    )
 
 
 def _cut_off(timers: Timers) -> Iterator[Term]:
     """Clients reach both: the new holder, and the old one until its guard has made it let go."""
-    yield from _with_host(timers)
+    yield _answers_on(timers)
+    yield from _lost_with_host(timers)
+    yield from _clients()
     yield Term("both answer until the guard of the old holder has let go", 0.0, 0.5, GUARD)
 
 
 def _keepalived_gone(timers: Timers) -> Iterator[Term]:
     yield from _crash(timers)
     yield from _clients()
+
+
+def _parent_gone(timers: Timers) -> Iterator[Term]:
+    """The kernel tells the child of its parent's end, and it ends in order (PR_SET_PDEATHSIG)."""
+    interval = timers.advert_interval
+    yield Term(
+        "the child ends in order when its parent is gone; if not, 3 advertisements are missed",
+        0.01,
+        3 * interval,
+        f"{MEASURED}; Master_Down_Interval, {RFC}",
+    )
+    yield from _resigned(timers)
 
 
 def _resigned(timers: Timers) -> Iterator[Term]:
@@ -251,7 +279,7 @@ def _haproxy_hung(timers: Timers) -> Iterator[Term]:
 
 
 def _keepalived_hung(timers: Timers) -> Iterator[Term]:
-    yield from _crash(timers)
+    yield _answers_on(timers)
     yield Term(
         "both answer for the VIP until the guard has made the old holder let go",
         0.0,
@@ -302,7 +330,7 @@ _TERMS: dict[str, Callable[[Timers], Iterator[Term]]] = {
     "isolate": _cut_off,
     "stop-keepalived": _resigned,
     "kill-keepalived": _keepalived_gone,
-    "kill-keepalived-parent": _keepalived_gone,
+    "kill-keepalived-parent": _parent_gone,
     "kill-keepalived-child": _keepalived_gone,
     "hang-keepalived": _keepalived_hung,
     "stop-haproxy": _haproxy_gone,

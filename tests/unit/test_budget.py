@@ -76,7 +76,7 @@ def test_faults_that_cost_the_same_are_told_together() -> None:
     console.print(budget_view([bound.as_json() for bound in EACH.values()]))
     text = console.export_text()
     assert re.search(r"power-off, link-down, freeze +moves +0.3. s +0.90 s +a b c d e +\n", text)
-    assert text.count("Master_Down_Interval") == 2
+    assert text.count("3 advertisements missed (") == 1
     assert "power-cycle-all" in text and "nothing is promised" in text
 
 
@@ -108,3 +108,11 @@ def test_a_server_that_hangs_or_a_bystander_silences_nobody() -> None:
     assert not any("connect_timeout" in term.source for term in EACH["hang-apiserver"].terms)
     silent = bounds.bystander(FAULTS["hang-keepalived"], cluster())
     assert silent == EACH["drain"].worst < EACH["hang-keepalived"].worst
+
+
+def test_where_the_old_holder_answers_on_only_the_worst_is_a_silence() -> None:
+    clients = EACH["drain"].expected
+    for name in ("isolate", "hang-keepalived"):
+        assert EACH[name].expected == clients and EACH[name].worst > EACH["kill-keepalived"].worst
+    assert EACH["kill-keepalived-parent"].expected < EACH["kill-keepalived"].expected
+    assert EACH["kill-keepalived-parent"].worst == EACH["kill-keepalived"].worst
