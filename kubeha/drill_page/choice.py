@@ -8,6 +8,8 @@ from kubeha.drill_page.silence import silence
 from kubeha.drill_page.timeline import overlaps
 
 MOST_SHOWN = 4
+# A silence that begins later than this, and is no longer than that, is not the fault's (seconds).
+_SOON, _LONG = 2.0, 0.5
 # With more faults than this, only one is shown that is worth it, or two.
 MANY = 8
 
@@ -58,7 +60,7 @@ def scale_of(fault: Fault) -> TimeScale:
 def _matters(trial: Trial) -> float:
     """Seconds after the strike until the last of: silence, new holder, two holders."""
     ends = [0.4, trial.new_holder or 0.0]
-    if found := silence(trial):
+    if (found := silence(trial)) and (found[0] < _SOON or found[1] - found[0] > _LONG):
         ends.append(found[1])
     if trial.two_holders > 0:
         ends += [end for _, end in overlaps(trial.holders)]

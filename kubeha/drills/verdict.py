@@ -194,8 +194,8 @@ def _left_hanging(seen: Recording, fault: Fault, figures: Judged) -> Iterator[st
         ]  # fmt: skip
         if left:
             yield (
-                f"{len(left)} requests on long-lived connections, sent after the old holder was"
-                " lost, were left hanging rather than reset"
+                "left hanging rather than reset, although sent after the old holder was lost:"
+                f" {len(left)} of the requests on long-lived connections"
             )
     if fault.cut_within is not None:
         late = [each.end for each in _cut(seen) if each.end > fault.cut_within]

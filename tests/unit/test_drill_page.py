@@ -294,6 +294,15 @@ def test_one_scale_for_all_trials_of_a_fault() -> None:
     assert all(scale(trial.silence or 0.0) < WIDTH * 0.8 for trial in fault.trials)
 
 
+def test_a_short_silence_long_after_the_strike_does_not_stretch_the_axis() -> None:
+    fault = read(result(trials=1, stories=STORIES[:1])).faults[0]
+    steady = tuple(Attempt("version", 0, t / 50, t / 50 + 0.01, "ok", "c1", False)
+                   for t in range(-100, 600) if not 500 <= t < 505)  # fmt: skip
+    late = replace(fault.trials[0], attempts=steady, silence=0.12, new_holder=None, two_holders=0.0)
+    near = scale_of(replace(fault, trials=(late,)))
+    assert near(1.0) - near(0.0) > 5 * (near(10.0) - near(9.0))
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
