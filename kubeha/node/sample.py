@@ -210,9 +210,14 @@ class Crowd:
         self._record(load, number, start, outcome, False)
 
     async def _single(self, load: Dict[str, Any]) -> None:
+        """We close first: our kernel remembers the port for a minute, and nobody uses it again.
+
+        Else the holder remembers it (TIME-WAIT). Should the VIP move away and back meanwhile, it
+        would acknowledge what comes from a newer connection with that port, rather than reset it.
+        """
         connection = await self._endpoint.connect(load["kind"])
         try:
-            await self._ask(connection, load, close=True)
+            await self._ask(connection, load, close=False)
         finally:
             connection.close()
 
