@@ -12,11 +12,13 @@ PROBE = 0.2  # how often the one who stepped down asks whether the VIP is held
 MISSES = 3
 BEAT = 0.25  # while holding, to notice that this machine was paused
 PAUSED = 0.2  # so late after a beat it was
-ROUND, QUICK_ROUND = 0.25, 0.1  # while holding: is anybody there? And when nobody was
+# While holding: is anybody there? And when nobody was. So a node that is cut off knows it when the
+# others take the VIP: after three advertisements, 0.3 s by default.
+ROUND, QUICK_ROUND = 0.1, 0.06
 SLOW_ROUND = 2.0  # when only the gateway can answer
 RECENT = 10.0  # a peer that has answered within so long is one to wait for
 LONELY = 3  # rounds
-FULL = 8  # one round in so many asks the gateway as well, and peers for the VIP
+FULL = 20  # one round in so many asks the gateway as well, and peers for the VIP
 SETTLE = 5.0  # after the last peer answered
 DOUBT = 5.0  # after a conflict that came back although advertisements had arrived; then doubled
 MOST_DOUBT = 600.0
