@@ -45,7 +45,7 @@ test-unit: setup ## unit, golden, recorded and property tests: no machine is tou
 test-ssh: setup setup-system-test ## the SSH layer against a real sshd on loopback
 	$(PYTEST) tests/ssh
 
-# Two at a time, each with labs of its own: machines boot and settle, they seldom compute. What is in
+# Three at a time, each with labs of its own: machines boot and settle, they seldom compute. What is in
 # no group runs last, with the lab tests that are not in tests/lab.
 LAB_ENDPOINT := apply_refusals bootstrap changes debian13 endpoint topologies
 LAB_CAUSES := findings_machine findings_members findings_vrrp findings_wire
@@ -57,7 +57,7 @@ LAB_PYTEST := $(PYTEST) -m "lab and not soak" --timeout 1200
 
 .PHONY: test-lab
 test-lab: setup setup-system ## the whole thing on real systemd machines (root, most of an hour)
-	$(MAKE) --jobs=2 --output-sync=target --keep-going \
+	$(MAKE) --jobs=3 --output-sync=target --keep-going \
 		test-lab-endpoint test-lab-findings test-lab-causes test-lab-moves test-lab-rows test-lab-others
 
 .PHONY: test-lab-endpoint
