@@ -24,6 +24,8 @@ from kubeha.remote import Load
 
 # What two holders may overlap, in seconds.
 A_MOMENT = 1.0
+# By how much the clocks of a client and of this box may be taken to differ, in seconds.
+CLOCKS = 0.05
 # Long-lived connections with a request ten times a second, and some without a word.
 STREAMS = Load("stream", connections=6, interval=0.1, timeout=PATIENCE)
 WATCHES = Load("watch", connections=9, timeout=PATIENCE)
@@ -126,6 +128,18 @@ class Trial:
     def broken(self, kind: str) -> list[Attempt]:
         """Long-lived connections that had worked and were lost."""
         return [one for one in self.seen.history.of(kind) if one.broken]
+
+    def all_reset(self, load: Load) -> None:
+        """Each long-lived connection was lost and got an RST at its next segment.
+
+        One whose request had been acknowledged, and whose answer was lost with the machine, has
+        nothing to send: its client waits, as long as it likes. It began before the strike.
+        """
+        lost = self.broken(load.kind)
+        assert len(lost) == load.connections
+        later = [one for one in lost if one.start > self.seen.struck + CLOCKS]
+        assert later
+        assert [one for one in later if one.outcome != "reset"] == []
 
     def show(self, what: str) -> None:
         """Print the figures: they are not asserted, machines are noisy."""

@@ -25,7 +25,7 @@ def test_the_holder_is_gone(endpoint: Endpoint, fault: str) -> None:
     run.cut_off(old)
     run.moved_once()
     run.none_failed()
-    assert [one.outcome for one in run.broken("stream")] == ["reset"] * STREAMS.connections
+    run.all_reset(STREAMS)
 
 
 @pytest.mark.parametrize(
