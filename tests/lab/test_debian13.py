@@ -15,6 +15,12 @@ from test_endpoint import (  # noqa: F401  collected here once more, with the fi
     test_power_failure_of_the_holder,
     test_verify_answers_in_its_documented_shape,
 )
+from test_guard import (
+    assert_one_holder_while_blocked,
+    assert_taken_over_from,
+    holder_and_others,
+    wait_until_well,
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +33,11 @@ def applied(
         said = endpoint_13.apply()
         assert "Setting up haproxy (3.0" in said
         yield endpoint_13
+
+
+def test_vrrp_blocked_between_healthy_nodes(endpoint: Endpoint) -> None:  # noqa: F811
+    """The guard's main case, with another keepalived."""
+    wait_until_well(endpoint.lab)
+    old, others = holder_and_others(endpoint.lab)
+    assert_one_holder_while_blocked(endpoint.lab, [old, *others], seconds=10)
+    assert_taken_over_from(endpoint.lab, old)
