@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from kubeha.drill_page.reading import PASS, Fault, Trial
+from kubeha.drill_page.reading import FAIL, PASS, Fault, Trial
 from kubeha.drill_page.scale import TimeScale, time_scale
 from kubeha.drill_page.silence import silence
 from kubeha.drill_page.timeline import overlaps
@@ -17,7 +17,7 @@ MANY = 8
 def chosen(fault: Fault, *, few: bool = False) -> list[tuple[Trial, str]]:
     """The longest silence first, then some that did not pass, then the median; and why.
 
-    `few`: the longest silence, and if that one passed, one that did not.
+    `few`: the longest silence, and if that one did not fail, one that did.
     """
     if not fault.trials:
         return []
@@ -31,7 +31,8 @@ def chosen(fault: Fault, *, few: bool = False) -> list[tuple[Trial, str]]:
 
     pick(by_silence[-1], "the only one" if len(by_silence) == 1 else "the longest silence")
     for trial in reversed(by_silence):
-        if trial.verdict != PASS and id(trial) not in picked and not _enough(picked.values(), few):
+        bad = trial.verdict == FAIL if few else trial.verdict != PASS
+        if bad and id(trial) not in picked and not _enough(picked.values(), few):
             pick(trial, "did not pass")
     if len(by_silence) > 2 and not few:
         pick(by_silence[(len(by_silence) - 1) // 2], "the median")
@@ -41,7 +42,7 @@ def chosen(fault: Fault, *, few: bool = False) -> list[tuple[Trial, str]]:
 def _enough(picked: Collection[Trial], few: bool) -> bool:
     """Are there enough that did not pass, with room for the median?"""
     if few:
-        return any(each.verdict != PASS for each in picked)
+        return any(each.verdict == FAIL for each in picked)
     return len(picked) >= MOST_SHOWN - 1
 
 

@@ -30,7 +30,7 @@ _ONE = {
 _WAIT_HEIGHT = 52
 _ANSWERS = 8
 # Places that share a mark.
-_COLUMN = 4
+_COLUMN = 6
 _CROSS_COLUMN = 25
 # A result has every success around the strike; before and after, where none is missing, one in so
 # many seconds (drills/result.py).
@@ -171,17 +171,17 @@ def answers(attempts: Iterable[Attempt], scale: TimeScale, y: int, width: int = 
     runs: list[list[float]] = []
     for end in sorted(one.end for one in attempts if one.ok):
         place = scale(end)
-        if runs and _joined(runs[-1][2], end, place - runs[-1][1]):
+        if runs and _joined(runs[-1][2], end, (place - runs[-1][1]) / width):
             runs[-1][1:] = [place, end]
         else:
             runs.append([place, place, end])
     return "".join(f"M{a} {y}H{min(max(b, a + width), WIDTH)}" for a, b, _ in runs)
 
 
-def _joined(earlier: float, later: float, places: float) -> bool:
+def _joined(earlier: float, later: float, widths: float) -> bool:
     """Is there nothing to be seen between two answers, or are those between them left out?"""
     thinned = not _IN_FULL[0] <= later <= _IN_FULL[1]
-    return places <= _COLUMN * 2 or (thinned and later - earlier <= _THINNED)
+    return widths <= 2 or (thinned and later - earlier <= _THINNED)
 
 
 def _living(kind: str, attempts: Sequence[Attempt], scale: TimeScale) -> Living:

@@ -11,7 +11,7 @@ from kubeha.drill_page.silence import LONG_LIVED
 from kubeha.drill_page.timeline import Bar, Quiet, doubles, holder_rows, quiet
 from kubeha.drill_page.words import plural, seconds
 
-_COLUMN = 12
+_COLUMN = 26
 _HOLDER_FROM, _HOLDER_STEP = 15, 5
 _DOT = 6
 _NICE = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300)

@@ -10,7 +10,7 @@ from kubeha.drill_page.scale import WIDTH, Tick, TimeScale, percent
 from kubeha.drill_page.silence import silence
 from kubeha.drill_page.words import moment, seconds
 
-_MOST_FAILURES = 15
+_MOST_FAILURES = 5
 _MOST_EVENTS = 20
 # Flags nearer than this, in places, go on different levels.
 _FLAG = 60

@@ -240,7 +240,7 @@ def test_of_many_faults_the_longest_is_shown_and_one_that_did_not_pass() -> None
         trial["silence"] = 2.0 if trial["number"] == 1 else 0.1 * trial["number"]
     shown = chosen(read(whole).faults[0], few=True)
     assert [trial.number for trial, _ in shown] == [1, 3]
-    whole["trials"][0]["verdict"] = "unknown"
+    whole["trials"][0]["verdict"] = "fail"
     assert [trial.number for trial, _ in chosen(read(whole).faults[0], few=True)] == [1]
 
 
