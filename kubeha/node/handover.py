@@ -416,10 +416,15 @@ class Acts:
             status, _, complaint = run(["ip", "address", "del", host_prefix(vip), "dev", "lo"])
             if status != 0:
                 raise OSError("ip address del %s dev lo: %s" % (vip, complaint))
-            # While the VIP was here, the kernel did not hear who has it now.
-            run(["ip", "neighbour", "flush", "to", vip, "dev", self.state["endpoint"]["interface"]])
+            self.forget_where_it_was(vip)
         self.state["address"] = None
         self.record()
+
+    def forget_where_it_was(self, vip: str) -> None:
+        """While the VIP was here, the kernel did not hear who has it now."""
+        left = self.state.get("endpoint")
+        if left:
+            run(["ip", "neighbour", "flush", "to", vip, "dev", left["interface"]])
 
     def replace_table(self, request: Json, rules: Optional[str]) -> None:
         if rules is not None:
