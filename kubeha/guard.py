@@ -13,12 +13,9 @@ _HEAD = f"#!/usr/bin/python3 -ISE\n# {MARK}. Changes made here are lost at the n
 
 @cache
 def program(name: str) -> str:
-    """The text of a program that stays on the nodes: one file, also where it is a package here."""
-    place = files("kubeha.node")
-    file = place.joinpath(f"{name}.py")
-    if file.is_file():
-        return file.read_text(encoding="utf-8")
-    modules = [each for each in place.joinpath(name).iterdir() if each.name.endswith(".py")]
+    """The text of a program that stays on the nodes: one file there, a package here."""
+    place = files("kubeha.node").joinpath(name)
+    modules = [each for each in place.iterdir() if each.name.endswith(".py")]
     texts = {each.name.removesuffix(".py"): each.read_text(encoding="utf-8") for each in modules}
     return _HEAD + joining.join(f"kubeha.node.{name}", texts)
 

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,8 @@ from endpoint import NODES
 from moving_clients import HANDOVER, nothing_left, other, status
 from running_lab import RunningLab, wait_for
 
-from kubeha.node import handover
+from kubeha.guard import program
+from kubeha.node.handover.kernel import host_prefix
 
 PORT = 9443
 SERVER = """
@@ -96,7 +96,7 @@ class Segment:
 
     def hold(self, name: str, verb: str) -> None:
         more = ["nodad"] if self.v6 and verb == "add" else []
-        self.run(name, "ip", "address", verb, handover.host_prefix(self.vip), "dev", "eth0", *more)
+        self.run(name, "ip", "address", verb, host_prefix(self.vip), "dev", "eth0", *more)
 
     def join(self, name: str, formers: dict[str, str], seconds: float) -> dict[str, Any]:
         """`formers`: name -> the move's id."""
@@ -161,10 +161,10 @@ def segment(machines: RunningLab, request: pytest.FixtureRequest) -> Iterator[Se
     else:
         addresses = {name: machines.machine(name).address for name in NODES}
         found = Segment(machines, "198.51.100.200", addresses)
-    program = Path(handover.__file__).read_text()
     for name in NODES:
         found.run(name, "mkdir", "-p", "/etc/kubeha", "/run/kubeha")
-        found.run(name, "sh", "-c", f"cat >{HANDOVER} && chmod 755 {HANDOVER}", input=program)
+        put = f"cat >{HANDOVER} && chmod 755 {HANDOVER}"
+        found.run(name, "sh", "-c", put, input=program("handover"))
         found.run(name, "sysctl", "-q", "-w", "net.ipv4.conf.eth0.rp_filter=1")
         command = ["systemd-run", "-q", "--unit=echo", "--collect", "python3", "-c", SERVER]
         found.run(name, *command, family, str(PORT))
@@ -175,8 +175,8 @@ def segment(machines: RunningLab, request: pytest.FixtureRequest) -> Iterator[Se
     for name in NODES:
         machine = machines.machine(name)
         machine.execute(["systemctl", "stop", "echo", "kubeha-handover"], check=False)
-        prefix = handover.host_prefix(found.vip)
-        machine.execute(["ip", "address", "del", prefix, "dev", "eth0"], check=False)
+        vip = host_prefix(found.vip)
+        machine.execute(["ip", "address", "del", vip, "dev", "eth0"], check=False)
         found.run(name, "sysctl", "-q", "-w", "net.ipv4.conf.eth0.rp_filter=0")
 
 
