@@ -1,4 +1,7 @@
-"""The guard (node/guard): what a node needs for it. Knows nothing of what it does."""
+"""Programs that stay on nodes (node/guard, node/handover) and what they need there.
+
+Knows nothing of what they do.
+"""
 
 import json
 from functools import cache

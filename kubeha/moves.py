@@ -2,7 +2,7 @@
 
 Make before break: before the VIP moves, every other load balancer node that can be reached is told
 to pass packets of flows that it does not know on to the former holder, which keeps the VIP on its
-loopback interface until those flows have ended (node/handover.py does it, docs/planned-moves.md
+loopback interface until those flows have ended (node/handover does it, docs/planned-moves.md
 tells why it works). Not only the successor: it may die in the middle, and the next one takes over.
 """
 
@@ -39,7 +39,7 @@ class Means(StrEnum):
 
 @dataclass(frozen=True)
 class Part:
-    """A load balancer node as node/handover.py has to know it.
+    """A load balancer node as node/handover has to know it.
 
     `address` is the one on the VIP's interface: packets are passed on to it at layer 2.
     """
@@ -290,7 +290,7 @@ def formers(
 
 
 def request(cluster: Cluster, move: Move, name: str, prepared: float) -> dict[str, Any]:
-    """What a node has to know for any of its acts, as node/handover.py reads it.
+    """What a node has to know for any of its acts, as node/handover reads it.
 
     Standing aside needs no interface, so a node that takes no part can still do that.
     """

@@ -1,6 +1,6 @@
 """Carries a planned move of the VIP out: prepares the nodes, moves, waits for old connections.
 
-What is to be done is decided in `moves`. The nodes keep it up by themselves (node/handover.py) and
+What is to be done is decided in `moves`. The nodes keep it up by themselves (node/handover) and
 undo it at the deadline, whatever becomes of this side: if it goes away, nothing is lost but the
 progress that it tells.
 """
@@ -26,7 +26,7 @@ Tell = Callable[[str, str], None]
 
 _ADDRESSES = Command(("ip", "-j", "address", "show"))
 _INTERVAL = 1.0
-# node/handover.py's own: how long relays may take to hear that a former holder has ended.
+# node/handover's own: how long relays may take to hear that a former holder has ended.
 _LAST_WORDS = 8.0
 
 
@@ -82,7 +82,7 @@ async def undrain(fleet: Fleet, name: str) -> None:
 async def _handover(
     fleet: Fleet, name: str, command: str, request: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """One command of node/handover.py on a node, and what it answers."""
+    """One command of node/handover on a node, and what it answers."""
     done = await fleet.hosts[name].run(
         [paths.HANDOVER_PROGRAM, command],
         timeout=30.0,

@@ -50,7 +50,7 @@ GUARD_FILE = "/run/kubeha/guard"
 GUARD_STATE = "/run/kubeha/guard.json"
 SERVER_STATE_FILE = "/run/kubeha/servers"
 DRAIN_FILE = "/etc/kubeha/drain"
-# What node/handover.py does now, in JSON; not there while it does nothing.
+# What node/handover does now, in JSON; not there while it does nothing.
 HANDOVER_JOURNAL = "/run/kubeha/handover.json"
 MADE_BY_TMPFILES = (
     HAPROXY_FILE,

@@ -1,4 +1,4 @@
-"""What a node's guard says of itself: the file that it writes (node/guard.py) -> a value."""
+"""What a node's guard says of itself: the file that it writes (node/guard) -> a value."""
 
 import json
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ class Carried:
 
 
 def parse_carried(name: str, journal: str | None) -> Carried | None:
-    """The journal of node/handover.py on the node `name`; None for a node that passes on only."""
+    """The journal of node/handover on the node `name`; None for a node that passes on only."""
     try:
         state = json.loads(journal or "{}")
         mine = state["formers"][name]
