@@ -135,6 +135,11 @@ class Endpoint:
         wait_for(f"one holder for {seconds:g} s", settled, timeout=timeout, every=0.02)
         return alone[0]
 
+    def stop_guards(self) -> None:
+        """For tests of what VRRP alone comes to: a guard ends most of it at once."""
+        for name in NODES:
+            self.lab.machine(name).execute(["systemctl", "stop", "kubeha-guard"])
+
     def wait_until_healthy(self, timeout: float = 120) -> dict[str, Any]:
         """Until verify finds no error; returns what it then sees."""
         last: list[str] = []
