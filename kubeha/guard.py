@@ -52,4 +52,5 @@ def render_unit() -> str:
         run_directory=paths.RUN_DIRECTORY,
         guard_file=paths.GUARD_FILE,
         state_file=paths.GUARD_STATE,
+        table=paths.GUARD_TABLE,
     )

@@ -48,6 +48,8 @@ ASIDE_FILE = "/run/kubeha/aside"
 GUARD_FILE = "/run/kubeha/guard"
 # Why the guard keeps the VIP away from this node, in JSON.
 GUARD_STATE = "/run/kubeha/guard.json"
+# Of nftables, family inet: there for a moment after it made this node step down.
+GUARD_TABLE = "kubeha_guard"
 SERVER_STATE_FILE = "/run/kubeha/servers"
 DRAIN_FILE = "/etc/kubeha/drain"
 # What node/handover does now, in JSON; not there while it does nothing.

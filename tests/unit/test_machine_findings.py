@@ -256,6 +256,7 @@ def test_a_firewall_as_it_comes_is_closed(
         nft("firewalld-opened"),
         nft("kube-proxy-nftables"),
         nft("calico-nft"),
+        nft("guard-hushes"),
         iptables("kube"),
         iptables("kube-legacy"),
         iptables("calico"),
@@ -265,8 +266,8 @@ def test_a_firewall_as_it_comes_is_closed(
         None,
     ],
     ids=[
-        "firewalld", "kube-proxy nft", "calico nft", "kube-proxy", "kube-proxy legacy", "calico",
-        "docker", "all of them", "cut off", "unknown",
+        "firewalld", "kube-proxy nft", "calico nft", "our guard", "kube-proxy",
+        "kube-proxy legacy", "calico", "docker", "all of them", "cut off", "unknown",
     ],
 )  # fmt: skip
 def test_no_alarm_over_other_peoples_rules(tables: tuple[Table, ...] | None) -> None:

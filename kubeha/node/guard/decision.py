@@ -18,6 +18,7 @@ from kubeha.node.guard.events import (
     FindGateway,
     Gateway,
     Gone,
+    Hush,
     Lost,
     Me,
     OwnAdvert,
@@ -42,6 +43,7 @@ from kubeha.node.guard.timing import (
     DOUBT,
     FULL,
     HANGS,
+    HUSHED,
     MISSES,
     MOST_DOUBT,
     NEVER,
@@ -339,10 +341,17 @@ class Guard(Reactor):
             self.doubt = 0.0
         hangs = self.advertises is False
         self.aside = Aside(why, mac, self.now)
+        if why == CONFLICT:
+            # keepalived will say priority 0: take the VIP. But it is held.
+            self._do(Hush(True))
+            self._in(HUSHED, "hushed")
         self._do(Block(True), Tell(why, self._name(mac), text))
         if why != ISOLATED:
             self._do(WatchPeers(True))
         self._in(0.0 if hangs else REACTION, "force")
+
+    def _time_to_hushed(self) -> None:
+        self._do(Hush(False))
 
     def _time_to_force(self) -> None:
         if self.holds:

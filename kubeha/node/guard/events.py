@@ -50,6 +50,8 @@ Say = NamedTuple("Say", [("claim", Claim)])
 Ask = NamedTuple("Ask", [("address", bytes), ("mac", Optional[bytes])])  # None: everybody
 Announce = NamedTuple("Announce", [])  # gratuitous ARP, unsolicited neighbour advertisement
 Block = NamedTuple("Block", [("value", bool)])  # the guard file
+# Nobody hears what my keepalived says, for a moment that ends by itself; False: clear up.
+Hush = NamedTuple("Hush", [("on", bool)])
 Settled = NamedTuple("Settled", [])
 End = NamedTuple("End", [])  # kill keepalived, take the VIP off the interface
 WatchOwn = NamedTuple("WatchOwn", [("on", bool)])  # OwnAdvert, Stopped, Gone

@@ -16,6 +16,7 @@ from kubeha.node.guard.events import (
     End,
     FindGateway,
     Gateway,
+    Hush,
     Lost,
     Me,
     Say,
@@ -37,6 +38,7 @@ from kubeha.node.guard.files import (
     read_settings,
     write_state,
 )
+from kubeha.node.guard.hushing import Hushing
 from kubeha.node.guard.sockets import Wire
 from kubeha.node.guard.timing import NEVER
 from kubeha.node.guard.unit import Unit
@@ -59,11 +61,13 @@ class Loop:
         self.wire = wire
         self.guard = Guard(me)
         self.unit = Unit()
+        self.hushing = Hushing(me.vrid)
         self.watchdog = int(os.environ.get("WATCHDOG_USEC", 0)) / 3e6
 
     def run(self) -> None:
         overwrite(GUARD_FILE, "0\n")
         write_state(None, "", "")
+        self._prepare_hushing()
         self.wire.ask_addresses()
         self.feed(Started())
         notify("READY=1")
@@ -81,6 +85,16 @@ class Loop:
                     for event in self.wire.read(sock):
                         self.feed(event)
             self.feed(Tick())
+
+    def _prepare_hushing(self) -> None:
+        try:
+            self.hushing.prepare()
+        except OSError as error:
+            log(
+                "this kernel cannot keep advertisements back (nf_tables: %s): when this node makes"
+                " way for another holder, a third one may take the VIP for a moment"
+                % (error.strerror or error)
+            )
 
     def feed(self, event: Any) -> None:
         if isinstance(event, bool):
@@ -111,6 +125,9 @@ class Loop:
 
     def _block(self, action: Block) -> None:
         overwrite(GUARD_FILE, "1\n" if action.value else "0\n")
+
+    def _hush(self, action: Hush) -> None:
+        self.hushing.hush(action.on)
 
     def _settled(self, _: Settled) -> None:
         overwrite(FRESH_FILE, "0\n")

@@ -8,6 +8,7 @@ ONLY_RANK = 1.0  # a conflict that lasts: what both sides measure may differ, ra
 NO_CLAIM = 0.1  # per rank: a rival without a guard is waited for longer
 HANGS = 1.0  # without an advertisement, when the rival has yielded
 REACTION = 0.1  # what keepalived may take to give the VIP up
+HUSHED = 0.3  # for so long nobody hears what it says meanwhile
 PROBE = 0.2  # how often the one who stepped down asks whether the VIP is held
 MISSES = 3
 BEAT = 0.25  # while holding, to notice that this machine was paused

@@ -1,7 +1,8 @@
 """A segment with keepalived and a guard on each node, in simulated time: no sockets, no clocks.
 
 keepalived is as much of VRRP as matters here: the highest priority heard wins, silence makes a
-backup the holder, the guard's file takes the VIP away. Frames take a random, short time.
+backup the holder, the guard's file takes the VIP away, which ends with priority 0. Frames take a
+random, short time.
 """
 
 import heapq
@@ -22,6 +23,7 @@ from kubeha.node.guard.events import (
     End,
     FindGateway,
     Gateway,
+    Hush,
     Lost,
     Me,
     OwnAdvert,
@@ -35,7 +37,8 @@ from kubeha.node.guard.events import (
     WatchOwn,
     WatchPeers,
 )
-from kubeha.vrrp import effective_priority, master_down_interval
+from kubeha.node.guard.timing import HUSHED
+from kubeha.vrrp import effective_priority, master_down_interval, skew_time
 
 VIP = bytes([198, 51, 100, 10])
 GATEWAY = bytes([198, 51, 100, 1])
@@ -74,6 +77,7 @@ class Node:
         self.watches_own = False
         self.watches_peers = False
         self.timeout = 0
+        self.hushed_until = 0.0
 
     @property
     def priority(self) -> int:
@@ -171,7 +175,7 @@ class Segment:
 
     # keepalived.
 
-    def _wait_for_silence(self, node: Node) -> None:
+    def _wait_for_silence(self, node: Node, seconds: float | None = None) -> None:
         node.timeout += 1
         mine = node.timeout
 
@@ -179,7 +183,8 @@ class Segment:
             if mine == node.timeout and node.speaks and not node.blocked and not node.has_vip:
                 self._take(node)
 
-        self.at(master_down_interval(node.priority, INTERVAL), silent)
+        usual = master_down_interval(node.priority, INTERVAL)
+        self.at(usual if seconds is None else seconds, silent)
 
     def _take(self, node: Node) -> None:
         node.has_vip = node.fresh = True
@@ -199,20 +204,27 @@ class Segment:
             if node.alive and node.hung:
                 self.at(INTERVAL, lambda: self._advertise(node))
             return
+        self._send(node, node.priority)
+        self.at(INTERVAL, lambda: self._advertise(node))
+
+    def _send(self, node: Node, priority: int) -> None:
+        if self.now < node.hushed_until:
+            return
         if node.watches_own:
             self._soon(lambda: self._feed(node, OwnAdvert()))
         for other in self._others(node):
             if frozenset((node.rank, other.rank)) not in self.filtered:
-                said = node.priority
-                self._soon(lambda other=other, said=said: self._hear(other, node, said))
-        self.at(INTERVAL, lambda: self._advertise(node))
+                self._soon(lambda other=other: self._hear(other, node, priority))
 
     def _hear(self, node: Node, sender: Node, priority: int) -> None:
         if node.alive and node.watches_peers:
             self._feed(node, Advert(ADDRESSES[sender.rank]))
         if not node.speaks or node.blocked:
             return
-        if priority > node.priority:
+        if priority == 0:
+            if not node.has_vip:
+                self._wait_for_silence(node, skew_time(node.priority, INTERVAL))
+        elif priority > node.priority:
             self._drop(node) if node.has_vip else self._wait_for_silence(node)
 
     def _write(self, node: Node, value: bool) -> None:
@@ -222,6 +234,7 @@ class Segment:
 
     def _notice(self, node: Node) -> None:
         if node.speaks and node.blocked and node.has_vip:
+            self._send(node, 0)
             self._drop(node)
         elif node.speaks and not node.has_vip:
             self._wait_for_silence(node)
@@ -268,18 +281,26 @@ class Segment:
                     self._soon(lambda other=other, event=event: self._feed(other, event))
             case Ask():
                 self._ask(node, action.address)
-            case Block():
-                self._write(node, action.value)
-            case Settled():
-                node.fresh = False
-            case End():
-                self._end(node)
+            case Block() | Hush() | Settled() | End():
+                self._interfere(node, action)
             case WatchOwn() | WatchPeers():
                 self._watch(node, action)
             case Try():
                 self._soon(lambda: self._feed(node, Alive(action.address)))
             case FindGateway():
                 self._soon(lambda: self._feed(node, Gateway(GATEWAY)))
+
+    def _interfere(self, node: Node, action: Block | Hush | Settled | End) -> None:
+        """With its keepalived."""
+        match action:
+            case Block():
+                self._write(node, action.value)
+            case Hush():
+                node.hushed_until = self.now + HUSHED if action.on else 0.0
+            case Settled():
+                node.fresh = False
+            case End():
+                self._end(node)
 
     def _watch(self, node: Node, action: WatchOwn | WatchPeers) -> None:
         if isinstance(action, WatchPeers):

@@ -16,6 +16,7 @@ from kubeha.node.guard.events import (
     FindGateway,
     Gateway,
     Gone,
+    Hush,
     Lost,
     OwnAdvert,
     Say,
@@ -76,6 +77,24 @@ def test_the_one_that_has_held_it_longer_stays() -> None:
 def test_who_took_it_at_the_same_moment_is_decided_by_rank() -> None:
     assert Block(True) in until(holder(1, held=0), 0, 0.1, Claimed(MACS[0], claim(0)))
     assert Block(True) not in until(holder(1, held=0), 0, 0.1, Claimed(MACS[2], claim(2)))
+
+
+def test_what_keepalived_says_as_it_makes_way_for_another_one_reaches_nobody() -> None:
+    one = holder(held=0)
+    did = until(one, 0.01, 0.1, Claimed(MACS[0], claim(0, held=60.0)))
+    hushed, blocked = did.place(Hush(True)), did.place(Block(True))
+    assert hushed is not None and blocked is not None and hushed < blocked
+    one.react(0.1, Lost())
+    assert Hush(False) in until(one, 0.1, 0.5, Answer(VIP, MACS[0]))
+
+
+def test_what_keepalived_says_is_heard_where_nobody_else_holds_the_vip() -> None:
+    """Who was cut off is to be replaced as soon as anybody hears it."""
+    one = holder(held=60)
+    one.react(0.1, Gateway(GATEWAY))
+    one.react(0.1, Answer(GATEWAY, GATEWAY_MAC))
+    did = until(one, 0.1, 4.0)
+    assert Block(True) in did and Hush(True) not in did
 
 
 def test_a_handover_that_overlaps_is_no_conflict() -> None:

@@ -10,6 +10,7 @@ from kubeha import guard, paths
 from kubeha.config import parse
 from kubeha.node.guard import files
 from kubeha.node.guard.events import Gone, Stopped
+from kubeha.node.guard.nfnetlink import HUSH_TABLE
 from kubeha.node.guard.unit import Unit
 from kubeha.world import is_ours
 
@@ -32,6 +33,7 @@ def test_both_sides_mean_the_same_files() -> None:
     assert files.FRESH_FILE == paths.FRESH_FILE
     assert files.HOLDER_FILE == paths.HOLDER_FILE
     assert files.STATE_FILE == paths.GUARD_STATE
+    assert HUSH_TABLE == paths.GUARD_TABLE
 
 
 def test_every_file_says_who_wrote_it() -> None:

@@ -26,6 +26,7 @@ from kubeha.node.guard.netlink import (
     link_change,
     messages,
 )
+from kubeha.node.guard.nfnetlink import hushing, no_longer_hushing, refused
 
 
 def test_a_claim_survives_the_wire() -> None:
@@ -92,3 +93,23 @@ def test_a_card_whose_mac_address_changes_is_noticed(before: list[tuple[int, byt
     assert told == "has another MAC address now: 02:00:00:00:00:0b"
     assert link_change(DELLINK, content, 2, MACS[0]) == "is gone"
     assert link_change(DELLINK, content, 3, MACS[0]) is None
+
+
+def test_a_batch_for_the_packet_filter_is_carried_out_as_a_whole() -> None:
+    """What the kernel makes of it: tests/lab/test_guard_kernel.py."""
+    for batch in (hushing(10, 300), hushing(10, 0), no_longer_hushing()):
+        kinds = [kind for kind, _ in messages(batch)]
+        assert (kinds[0], kinds[-1]) == (0x10, 0x11)
+        assert {kind >> 8 for kind in kinds[1:-1]} == {10}
+        assert sum(16 + len(content) for _, content in messages(batch)) == len(batch)
+    assert struct.pack("!Q", 300) in hushing(10, 300)
+    assert len(messages(hushing(10, 300))) == len(messages(hushing(10, 0))) + 1
+
+
+def test_what_the_kernel_answers_to_it() -> None:
+    def answer(number: int) -> bytes:
+        return struct.pack("=IHHIIi", 36, 2, 0, 0, 0, number) + b"\0" * 16
+
+    assert refused(answer(-2)) == 2
+    assert refused(answer(0) + answer(-95)) == 95
+    assert refused(answer(0)) == refused(b"") == 0

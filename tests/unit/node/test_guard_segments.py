@@ -34,6 +34,29 @@ def test_filtered_vrrp_leaves_one_holder(
     assert len(segment.holders) == 1
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    moved=st.booleans(),
+    first=st.booleans(),
+)
+def test_who_hears_both_never_takes_the_vip(seed: int, moved: bool, first: bool) -> None:
+    """Nor when one of the two makes way for the other, which ends with priority 0."""
+    segment = Segment(3, seed)
+    segment.run(8)
+    if moved:
+        segment.hang(segment.holders[0])
+        segment.run(12)
+    (before,) = segment.holders
+    others = [rank for rank in range(3) if rank != before]
+    deaf, hears_both = others if first else others[::-1]
+    segment.changes.clear()
+    segment.filter([before, deaf])
+    segment.run(15)
+    assert (deaf, True) in {(rank, has) for _, rank, has in segment.changes}
+    assert hears_both not in {rank for _, rank, _ in segment.changes}
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     nodes=st.integers(2, 3),
