@@ -98,6 +98,25 @@ def test_vrrp_blocked_between_healthy_nodes(healthy: RunningLab, between: str) -
     assert_taken_over_from(healthy, old)
 
 
+@pytest.mark.parametrize("turn", [1, 2, 3, 4])
+def test_who_hears_both_never_takes_the_vip(healthy: RunningLab, turn: int) -> None:
+    """keepalived of who makes way ends with priority 0; that is not the end of the holder."""
+    old, others = holder_and_others(healthy)
+    deaf = others[turn % 2]
+    with holding(healthy, NODES) as seen:
+        healthy.fault("block-vrrp", old, deaf)
+        wait_for("it stands aside", lambda: tracked(healthy, deaf, "guard") == "1", timeout=10)
+        time.sleep(5)
+    shown = seen.show(f"112 blocked between {old} and {deaf}")
+    assert [node for _, node, has in sorted(seen.changes) if has] == [deaf], shown
+    assert holders(healthy) == [old]
+    for name in NODES:
+        machine = healthy.machine(name)
+        log = machine.execute(["journalctl", "-b", "-u", "kubeha-guard", "-o", "cat"]).stdout
+        assert "cannot keep advertisements back" not in log and "Hush: " not in log
+        assert "kubeha_guard" not in machine.execute(["nft", "list", "tables"]).stdout
+
+
 @pytest.mark.soak
 def test_vrrp_blocked_for_long(healthy: RunningLab) -> None:
     """Doubts that grow with time and rules for conflicts that last must not make it flap."""
