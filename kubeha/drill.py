@@ -48,6 +48,10 @@ _LAST_SIGN = 1.0
 _SPOIL = {kinds.SERVER_DOWN.code, kinds.API_UNHEALTHY.code}
 
 
+class NotHealthy(KubehaError):
+    """The endpoint is not healthy before a trial: whatever came of it would not be the fault's."""
+
+
 @dataclass(frozen=True)
 class Victims:
     """Whom a trial strikes. `interface`: that of the VIP, on the first of them."""
@@ -99,7 +103,10 @@ class Moments:
 
 @dataclass
 class Drill:
-    """The trials of one drill on one cluster; `limit`: the operator's own for silences."""
+    """The trials of one drill on one cluster.
+
+    `limit`: the operator's own for silences; `recovery`: how long is waited for a healthy endpoint.
+    """
 
     cluster: Cluster
     injector: Injector
@@ -107,16 +114,22 @@ class Drill:
     password: str | None = None
     limit: float | None = None
     credentials: Credentials | None = field(default=None, repr=False)
+    recovery: float = RECOVERY
 
     async def trial(
         self, fault: Fault, number: int, node: str | None, worst: float | None
     ) -> Trial:
-        """One trial, from healthy to healthy; `worst`: the silence that the budget allows."""
+        """One trial, from healthy to healthy; `worst`: the silence that the budget allows.
+
+        Raises NotHealthy where the endpoint does not become healthy before it.
+        """
         begun = time.time()
         world, wrong = await self._healthy()
         if wrong:
-            reasons = [f"not healthy before: {each}" for each in wrong]
-            return not_begun(fault, number, node or "", begun, reasons)
+            raise NotHealthy(
+                f"nothing was broken, for the endpoint is not healthy: {'; '.join(wrong)}",
+                hint="kubeha verify says what to do; then the same drill again",
+            )
         victims = choose(world, fault, node, number)
         holder = world.holders[0]
         if fault.strikes_holder and victims.told != holder:
@@ -131,7 +144,7 @@ class Drill:
 
     async def _healthy(self) -> tuple[World, list[str]]:
         """Look until nothing is wrong, or it takes too long: the world, and what is wrong."""
-        deadline = time.monotonic() + RECOVERY
+        deadline = time.monotonic() + self.recovery
         while True:
             world = await glance(self.cluster, become_password=self.password)
             found = counted(ignoring(health(world), self.cluster.ignore))

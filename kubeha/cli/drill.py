@@ -16,7 +16,7 @@ from kubeha.cli import options
 from kubeha.errors import UsageError
 
 if TYPE_CHECKING:
-    from kubeha.drill import Drill, Injector
+    from kubeha.drill import Drill, Injector, NotHealthy
     from kubeha.drills.result import Trial
     from kubeha.lab.lab import Lab
     from kubeha.model import Cluster, Node
@@ -95,13 +95,17 @@ def drill(
         cluster, wanted, _clients(cluster, clients), options.become_password(ask_become_pass), place
     )
     file = record_file(record, resume, place.cluster_file if place else context.obj["file"])
-    whole = asyncio.run(run.all(file, resume=resume))
+    whole, ended = asyncio.run(run.all(file, resume=resume))
+    if ended is not None and not whole["trials"]:
+        raise ended
     if report:
         _write_report(Path(report), whole)
     if as_json:
         out.show_json(whole)
     else:
         out.show(drill_view(whole))
+    if ended is not None:
+        raise ended
     codes = {"pass": ExitCode.OK, "fail": ExitCode.DOES_NOT_HOLD, "unknown": ExitCode.UNKNOWN}
     raise typer.Exit(codes[verdict(whole)])
 
@@ -232,10 +236,14 @@ class _Run:
     password: str | None
     lab: "Lab | None"
 
-    async def all(self, file: Path, *, resume: bool) -> dict[str, Any]:
-        """Do what the record lacks; the result of all that it has then."""
+    async def all(self, file: Path, *, resume: bool) -> "tuple[dict[str, Any], NotHealthy | None]":
+        """Do what the record lacks; the result of all that it has then, and why it ended early.
+
+        An endpoint that does not become healthy ends it: each trial more would wait as long.
+        """
         from kubeha.budget import timed
         from kubeha.cli import output as out
+        from kubeha.drill import NotHealthy
         from kubeha.drills.catalogue import FAULTS
         from kubeha.drills.record import missing
         from kubeha.drills.result import result
@@ -247,15 +255,17 @@ class _Run:
         _say(f"{len(left)} trials to do; they are noted in {file}")
         drill, worst = self._drill(), self._worst(head)
         for name, number in left:
-            trial = await drill.trial(
-                timed(FAULTS[name], self.cluster), number, self.wanted.node, worst[name]
-            )
+            fault = timed(FAULTS[name], self.cluster)
+            try:
+                trial = await drill.trial(fault, number, self.wanted.node, worst[name])
+            except NotHealthy as error:
+                return result(head, done), error
             _note(file, trial)
             done.append(trial)
             out.stderr().print(trial_line(trial, self.wanted.trials))
             # What could not be healed in the trial ends the drill, if it cannot be healed now.
             await drill.injector.heal()
-        return result(head, done)
+        return result(head, done), None
 
     def _drill(self) -> "Drill":
         from kubeha.cli.lab_injector import LabInjector

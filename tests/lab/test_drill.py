@@ -18,7 +18,7 @@ from endpoint import NODES, Endpoint
 from running_lab import KUBEHA, RunningLab, wait_for
 
 from kubeha.budget import timed
-from kubeha.drill import Drill, Victims
+from kubeha.drill import Drill, NotHealthy, Victims
 from kubeha.drills import blows
 from kubeha.drills.catalogue import FAULTS
 from kubeha.errors import HostError
@@ -162,6 +162,21 @@ def test_a_machine_crashed_over_ssh_comes_back(
     assert (trial["node"], trial["moves"]) == (struck, 1), trial["reasons"]
     # The power is cut a little later than the letter is written: that is judged too severely.
     assert "afterwards" not in str(trial["reasons"]) and trial["healed"] is not None
+
+
+def test_nothing_is_broken_where_the_endpoint_is_not_healthy(endpoint: Endpoint) -> None:
+    cluster = endpoint.cluster
+    drill = Drill(cluster, Striker(cluster, None), cluster.clients, recovery=2.0)
+    backup = endpoint.lab.machine(next(name for name in NODES if name != endpoint.holder()))
+    backup.execute(["systemctl", "stop", "keepalived"])
+    try:
+        with pytest.raises(NotHealthy, match=rf"nothing was broken.*{backup.name}.*KH403"):
+            asyncio.run(drill.trial(timed(FAULTS["stop-haproxy"], cluster), 1, None, 60.0))
+        assert endpoint.lab.machine(endpoint.holder()).execute(
+            ["systemctl", "is-active", "haproxy"]
+        )
+    finally:
+        backup.execute(["systemctl", "start", "keepalived"])
 
 
 @contextmanager
