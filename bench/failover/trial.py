@@ -179,7 +179,8 @@ def measured(seen: Seen, *, died: bool) -> dict[str, Any]:
         "last_failure": _rounded(_last_failure(new, seen.struck)),
         "slowest": _rounded(max((one.seconds for one in new if one.ok), default=None)),
         "connections": CONNECTIONS // len(CLIENTS) * len(CLIENTS),
-        "broken": sum(one.broken for one in streams),
+        # One that is opened again may break again.
+        "broken": len({(one.source, one.connection) for one in streams if one.broken}),
         "endings": dict(Counter(one.outcome for one in streams if one.broken)),
         "hanging": _rounded(max((one.seconds for one in streams if one.broken), default=None)),
         "new_holder": _rounded(new_holder_after(timeline, seen.struck, seen.holder)),
