@@ -128,7 +128,7 @@ class Drill:
         if wrong:
             raise NotHealthy(
                 f"nothing was broken, for the endpoint is not healthy: {'; '.join(wrong)}",
-                hint="kubeha verify says what to do; then the same drill again",
+                hint="kubeha verify says what to do; then the same drill again, with --resume",
             )
         victims = choose(world, fault, node, number)
         holder = world.holders[0]
