@@ -18,7 +18,7 @@ from kubeha.lab.machine import Machine
 FILES = Path(__file__).with_name("files")
 ROLES = {"m1": "MASTER", "m2": "BACKUP", "m3": "BACKUP"}
 
-# Every lab has one of its own, and a run goes on in another lab.
+# Every lab has one of its own (and a name), and a run goes on in another lab.
 _ANY_CA = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n"
 
 # What a configuration may have left, besides its packages.
@@ -151,6 +151,7 @@ class Kubeha:
             self._must(bench, "render", "--interface", "eth0", *where)
             files = sorted(path for path in rendered.rglob("*") if path.is_file())
             texts = [f"{file.relative_to(rendered)}\n{file.read_text()}" for file in files]
+            texts = [text.replace(bench.name, "bench") for text in texts]
         return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]
 
     def deploy(self, bench: Bench) -> None:
