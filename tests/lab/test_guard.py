@@ -72,8 +72,11 @@ def tracked(lab: RunningLab, name: str, file: str) -> str:
 
 
 def guard_pid(lab: RunningLab, name: str) -> int:
-    show = ["systemctl", "show", "--property=MainPID", "--value", "kubeha-guard"]
-    return int(lab.machine(name).execute(show).stdout)
+    """Of a guard that is on duty, or 0: one that has just begun knows nothing of its card yet."""
+    show = ["systemctl", "show", "--property=MainPID,ActiveState", "kubeha-guard"]
+    lines = lab.machine(name).execute(show).stdout.split()
+    shown = dict(line.split("=", 1) for line in lines)
+    return int(shown["MainPID"]) if shown["ActiveState"] == "active" else 0
 
 
 def signal_guard(lab: RunningLab, name: str, signal: str) -> None:
